@@ -1,0 +1,30 @@
+"""labwire wires a lab rig together: one bus, one clock, open files.
+
+>>> import labwire
+>>> with labwire.connect() as rig:  # doctest: +SKIP
+...     rig.record.start("pilot")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labwire.bus.actor import Actor
+    from labwire.client import Rig, connect
+
+__version__ = "0.1.0"
+__all__ = ["Actor", "Rig", "__version__", "connect"]
+
+
+def __getattr__(name: str) -> object:
+    # Lazy, so that `labwire --help` and plain `import labwire` do not pay for zmq.
+    if name in {"connect", "Rig"}:
+        import labwire.client
+
+        return getattr(labwire.client, name)
+    if name == "Actor":
+        from labwire.bus.actor import Actor
+
+        return Actor
+    raise AttributeError(f"module 'labwire' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Where the bus meets a room: one thin module per actor."""

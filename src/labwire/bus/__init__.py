@@ -1,0 +1,1 @@
+"""The bus: hub side (backbone, inlet, RPC broker) and client side (publisher, subscription, actor)."""

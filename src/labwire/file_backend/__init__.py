@@ -1,0 +1,1 @@
+"""The file backend: JSON Lines envelopes and JPEG frames (file-ipc)."""

@@ -1,0 +1,109 @@
+"""Operations of the recorder."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TypeAlias
+
+import msgspec
+
+from labwire.errors import DeviceError, DiskLowError, InvalidNameError, NotFoundError, StateError
+from labwire.operations.job import Job
+from labwire.operations.recordable import StreamCounters
+from labwire.operations.service import Service, operation
+
+
+class StreamFailure(msgspec.Struct, frozen=True):
+    """A stream that could not take part, and why."""
+
+    stream: str
+    reason: str
+
+
+class RecordingStarted(msgspec.Struct, frozen=True):
+    """A session that began."""
+
+    rec_path: str
+    """Absolute path of the session folder."""
+    session_name: str
+    started: list[str]
+    """Streams that record."""
+    failed: list[StreamFailure] = []
+
+
+class RecordingStopped(msgspec.Struct, frozen=True):
+    """A session that ended."""
+
+    rec_path: str
+    duration_s: float
+    counters: dict[str, StreamCounters]
+    """By stream."""
+
+
+class SessionSummary(msgspec.Struct, frozen=True):
+    """One row of the list of sessions."""
+
+    name: str
+    """Session name and running number: ``pilot/003``."""
+    path: str
+    start_epoch_us: int
+    duration_s: float
+    state: str
+    """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
+    size_bytes: int
+    messages: int
+
+
+class RepairProgress(msgspec.Struct, frozen=True):
+    """How far a repair is."""
+
+    step: str
+    done_bytes: int
+    total_bytes: int
+
+
+class Repaired(msgspec.Struct, frozen=True):
+    """What a repair did."""
+
+    path: str
+    changes: list[str]
+    """One sentence per thing that was mended; empty if the session was whole."""
+    messages: int
+
+
+SessionList: TypeAlias = list[SessionSummary]
+
+
+class Recording(Service):
+    """Record sessions."""
+
+    service = "record"
+
+    @operation(errors=(StateError, InvalidNameError, DiskLowError, DeviceError))
+    @abstractmethod
+    def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
+        """Start a session everywhere.
+
+        Args:
+            name: Session name; empty means today's date. Spaces are allowed, ``..`` is not.
+            require: Start all selected streams or none.
+        """
+
+    @operation(errors=(StateError,))
+    @abstractmethod
+    def stop(self) -> RecordingStopped:
+        """Stop the running session and make its files whole."""
+
+    @operation(changes=False)
+    @abstractmethod
+    def list(self) -> SessionList:
+        """List the sessions under the recordings' root, newest first."""
+
+    @operation(errors=(NotFoundError, StateError))
+    @abstractmethod
+    def repair(self, session: str) -> Job[RepairProgress, Repaired]:
+        """Make a session whole that a crash cut off.
+
+        Args:
+            session: Name and running number as `list` gives them: ``pilot/003``.
+        """

@@ -1,0 +1,1 @@
+"""A rig: its file, its hub, its supervisor, and the demo."""

@@ -1,0 +1,1 @@
+"""One recording as a folder of open files: log, Player view, video, manifest, repair."""

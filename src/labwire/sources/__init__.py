@@ -1,0 +1,1 @@
+"""Whatever produces pictures or samples: video files, cameras, simulated eyes."""

@@ -1,0 +1,1 @@
+"""Test kit for labwire and for those who build on it."""

@@ -1,0 +1,1 @@
+"""Wire formats: bytes in, typed messages out; no sockets, files, threads or clocks."""
