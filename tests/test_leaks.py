@@ -1,0 +1,85 @@
+"""The leak checks find what they are there to find."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests import leaks
+from tests.leaks import Snapshot
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "GRACE_S", 0.05)
+
+
+def test_nothing_left_gives_nothing() -> None:
+    assert Snapshot.take().wait_for_leaks_to_end() == []
+
+
+def test_thread_is_found_and_an_ending_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, stop = Snapshot.take(), threading.Event()
+    thread = threading.Thread(target=stop.wait, name="forgotten", daemon=True)
+    thread.start()
+    assert before.wait_for_leaks_to_end() == ["thread 'forgotten' (daemon)"]
+    monkeypatch.setattr(leaks, "GRACE_S", 30.0)
+    stop.set()
+    assert before.wait_for_leaks_to_end() == []
+    thread.join()
+
+
+def test_orphan_process_is_found() -> None:
+    before = Snapshot.take()
+    # The child starts a grandchild and ends: the grandchild is nobody's child that we know, and still ours.
+    start = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, stdout=2).pid)"
+    with subprocess.Popen(
+        [sys.executable, "-Wignore", "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        grandchild = child.stdout.readline().strip()
+        child.wait()
+        found = before.wait_for_leaks_to_end()
+    assert any(line.startswith(f"process {grandchild}: ") for line in found), found
+
+
+def test_socket_is_found() -> None:
+    before = Snapshot.take()
+    with socket.socket():
+        [line] = before.wait_for_leaks_to_end()
+    assert "socket:" in line
+
+
+def test_zmq_context_is_found() -> None:
+    before = Snapshot.take()
+    with zmq.Context() as context, context.socket(zmq.PUB):
+        found = before.wait_for_leaks_to_end()
+    assert any("ZeroMQ context" in line for line in found), found
+
+
+def test_shared_memory_is_found() -> None:
+    before = Snapshot.take()
+    segment = Path("/dev/shm") / f"labwire-{uuid.uuid4().hex}"
+    segment.write_bytes(bytes(mmap.PAGESIZE))
+    try:
+        assert f"shared memory {segment}" in before.wait_for_leaks_to_end()
+    finally:
+        segment.unlink()
+
+
+def test_memfd_is_found() -> None:
+    before = Snapshot.take()
+    fd = os.memfd_create("labwire-test")
+    try:
+        assert any("memfd:labwire-test" in line for line in before.wait_for_leaks_to_end())
+    finally:
+        os.close(fd)
