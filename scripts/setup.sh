@@ -25,10 +25,10 @@ find_python() {
     "install one, or name it: LABWIRE_PYTHON=/path/to/python3 $0"
 }
 
-# What an environment of a set is made from: its lock, the project's entry points, the interpreter, the folder.
+# What an environment of a set is made from: the interpreter, the lock, the project's entry points.
 stamp_of() {
   {
-    "$VENV/bin/python" -c 'import sys; print(sys.version_info[:2], sys.prefix)'
+    "$VENV/bin/python" -c 'import sys; print(sys.version_info[:2])'
     cat "$ROOT/requirements/$1.lock" "$ROOT/pyproject.toml"
   } | git hash-object --stdin
 }
@@ -37,18 +37,17 @@ has_set() {
   [[ -r $VENV/.labwire-$1 && $(<"$VENV/.labwire-$1") == "$(stamp_of "$1")" ]]
 }
 
-# An environment whose interpreter went away or changed its version, or that was moved here, is made anew.
+# An environment whose interpreter went away or changed its version, or that came from another folder, is made anew.
 is_usable() {
-  [[ $("$VENV/bin/python" -c '
-import pathlib, sys
-print(sys.prefix, (pathlib.Path(sys.prefix) / "lib" / f"python3.{sys.version_info[1]}").is_dir())' 2>/dev/null) == "$VENV True" ]] &&
-    "$VENV/bin/python" -m pip --version >/dev/null 2>&1
+  "$VENV/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
+    head -3 "$VENV/bin/pip" | grep --quiet --fixed-strings "$VENV/bin/python"
 }
 
 make_set() {
   local python
   if ! is_usable; then
     python=$(find_python) || exit 1
+    echo "labwire: making $VENV" >&2
     "$python" -m venv --clear "$VENV" || fail "cannot make a virtual environment in $VENV"
   fi
   if has_set "$1" || { [[ $1 == run ]] && has_set dev; }; then
