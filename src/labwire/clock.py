@@ -11,10 +11,12 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Callable
 
 from labwire.errors import UsageError
 
 _OFFSET_BYTES = 8
+_FORWARD_STEP_NS = 100_000_000  # NTP slews what is smaller; a slewed clock takes the monotonic clock along
 
 
 def monotonic_s() -> float:
@@ -99,3 +101,46 @@ class RigClock:
         if self.fd is not None:
             os.close(self.fd)
             self.fd = None
+
+
+class EpochAnchor:
+    """Microseconds since the epoch that never go back, whatever happens to the wall clock.
+
+    >>> anchor = EpochAnchor()
+    >>> anchor.at(monotonic_s()) <= anchor.at(monotonic_s())
+    True
+
+    The wall clock is read once; from then on the monotonic clock counts, so durations stay true. A wall clock that
+    steps forward (first NTP answer, the computer slept) is followed; one that steps back is not, and `held_back_s`
+    tells how far.
+
+    Args:
+        monotonic_ns: Reads the monotonic clock, in nanoseconds.
+        epoch_ns: Reads the wall clock, in nanoseconds since 1970-01-01 UTC.
+    """
+
+    def __init__(
+        self, monotonic_ns: Callable[[], int] = time.monotonic_ns, epoch_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._monotonic_ns, self._epoch_ns = monotonic_ns, epoch_ns
+        self._offset_ns = epoch_ns() - monotonic_ns()
+
+    def at(self, monotonic_s: float) -> int:
+        """Return microseconds since the epoch for a moment on the monotonic clock, given in seconds."""
+        self._follow()
+        return (round(monotonic_s * 1e9) + self._offset_ns) // 1000
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch."""
+        self._follow()
+        return (self._monotonic_ns() + self._offset_ns) // 1000
+
+    @property
+    def held_back_s(self) -> float:
+        """How far the wall clock was stepped back since the anchor was taken, in seconds; 0 when it was not."""
+        return max(0.0, (self._offset_ns - (self._epoch_ns() - self._monotonic_ns())) / 1e9)
+
+    def _follow(self) -> None:
+        offset_ns = self._epoch_ns() - self._monotonic_ns()
+        if offset_ns - self._offset_ns > _FORWARD_STEP_NS:
+            self._offset_ns = offset_ns

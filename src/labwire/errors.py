@@ -27,6 +27,8 @@ The tree says whose fault it is::
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -180,3 +182,25 @@ def error_from_name(name: str, message: str, data: dict[str, object] | None = No
     """Rebuild an error that a peer reported by its class name; an unknown name gives the base class."""
     safe = {key: value for key, value in (data or {}).items() if key not in {"self", "message"}}
     return BY_NAME.get(name, LabwireError)(message, **safe)
+
+
+@contextmanager
+def needs_extra(extra: str) -> Generator[None]:
+    """Import optional dependencies under this, so that a missing one tells what to install.
+
+    >>> with needs_extra("camera"):
+    ...     import json
+
+    Raises:
+        MissingExtraError: An import failed; the message names the extra.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if error.name is not None and error.name.partition(".")[0] == "labwire":
+            raise  # our own module is broken or misspelt: not for pip to mend
+        missing = error.name or str(error)
+        raise MissingExtraError(
+            f"this needs {missing}, which cannot be imported ({error}); to install it: pip install 'labwire[{extra}]'",
+            extra=extra,
+        ) from error
