@@ -58,8 +58,8 @@ class BusStats(msgspec.Struct, frozen=True):
     """Rig time, seconds."""
     messages_hz: float
     bytes_hz: float
-    messages_in: int
-    messages_out: int
+    messages: int
+    """Messages since the rig started, as the steward saw them."""
     topics: list[TopicStats]
     readers: list[ReaderStats]
     gaps: list[GapReport]

@@ -29,11 +29,21 @@ class RigStatus(msgspec.Struct, frozen=True):
     rpc_port: int
     log_file: str
     actors: list[ActorStatus]
-    messages_in: int = 0
-    """Messages that publishers handed to the bus since start."""
-    messages_out: int = 0
-    """Messages that the bus handed to subscribers since start."""
-    slow_subscribers_cut: int = 0
+    parts_in: int = 0
+    """Message parts that publishers handed to the bus since start."""
+    parts_out: int = 0
+    """Message parts that the bus took out again, before they fan out to subscribers."""
+    remote_requests: int = 0
+    remote_refused: int = 0
+    """Requests to the Remote that were not understood."""
+    unconfirmed: int = 0
+    """Remote messages that the bus did not take in time."""
+    delayed_pending: int = 0
+    """Delayed notifications that are waiting."""
+    malformed: int = 0
+    """Messages to the hub itself that could not be read."""
+    strangers_refused: int = 0
+    """Connections from addresses outside ``[network] allow``."""
 
 
 class RigOperations(Service):

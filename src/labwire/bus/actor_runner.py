@@ -1,0 +1,304 @@
+"""Runs one actor: joins the bus, says hello, serves its callbacks and operations, ends cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.bus.log_handler import BusLogHandler
+from labwire.bus.loop import Loop
+from labwire.bus.operation_server import OperationServer
+from labwire.bus.publisher import Publisher
+from labwire.bus.rpc_client import RpcClient
+from labwire.clock import RigClock
+from labwire.errors import ConfigError, LabwireError, PeerGoneError
+from labwire.names import NOTIFY
+from labwire.operations.service import services_of
+from labwire.strict import Strict
+from labwire.wire.bus_message import decode_payload
+from labwire.wire.rpc_message import Hello
+
+READY_LIMIT_S = 10.0
+_READY_STEP_MS = 20
+_ALIVE_S = 1.0
+_BATCH = 100
+NOISY_HZ = 10.0
+"""The spec: who needs more than ten notifications a second has data, not notifications."""
+
+
+class Wiring(msgspec.Struct, frozen=True):
+    """Addresses of a rig."""
+
+    remote_url: str
+    pub_url: str
+    sub_url: str
+    push_url: str
+    rpc_url: str
+
+
+class ActorSpec(msgspec.Struct, frozen=True):
+    """Everything that a process needs to run one actor."""
+
+    name: str
+    actor_class: str
+    """``module:Class``."""
+    wiring: Wiring
+    config: dict[str, Any] = {}
+    clock_fd: int | None = None
+    """Descriptor of the rig's clock; None on another computer, where the offset is measured."""
+    rig_name: str = ""
+    rig_config: dict[str, Any] = {}
+    log_level: str = "INFO"
+    python_path: list[str] = []
+    """Folders to look for the class in, besides the usual ones."""
+
+
+def load_class(dotted: str) -> type[Actor]:
+    """Import an actor's class from ``module:Class``.
+
+    Raises:
+        ConfigError: There is no such module or class, or it is not an actor.
+    """
+    module_name, colon, class_name = dotted.partition(":")
+    if not colon:
+        raise ConfigError(f"{dotted!r} does not name a class: write 'module:Class'")
+    try:
+        loaded = getattr(importlib.import_module(module_name), class_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{dotted!r}: there is no module {error.name!r} on the Python path") from error
+    except AttributeError as error:
+        raise ConfigError(f"{dotted!r}: module {module_name!r} has no class {class_name!r}") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Actor)):
+        raise ConfigError(f"{dotted!r} is not a labwire Actor: subclass labwire.Actor")
+    return loaded
+
+
+def read_config(actor_class: type[Actor], config: dict[str, Any], name: str) -> Strict:
+    """Check the options of an actor against its `Config`.
+
+    Raises:
+        ConfigError: An option is unknown or has the wrong type.
+    """
+    try:
+        return msgspec.convert(config, actor_class.Config)
+    except msgspec.ValidationError as error:
+        known = ", ".join(actor_class.Config.__struct_fields__) or "none"
+        raise ConfigError(f"actor {name!r}: {error}; its options are: {known}") from error
+
+
+class ActorRunner:
+    """One actor and its connections to the rig.
+
+    Args:
+        actor_class: Class to run.
+        spec: Name, options and addresses.
+        context: ZeroMQ context; by default one of its own.
+    """
+
+    def __init__(self, actor_class: type[Actor], spec: ActorSpec, context: zmq.Context[Any] | None = None) -> None:
+        self._spec = spec
+        self._class = actor_class
+        config = read_config(actor_class, spec.config, spec.name)
+        self._context = context or zmq.Context()
+        self._owns_context = context is None
+        self._log = logging.getLogger(spec.name)
+        self.loop = Loop(self._fault)
+        self._clock = RigClock.create() if spec.clock_fd is None else RigClock.join(spec.clock_fd)
+        wiring = spec.wiring
+        self._publisher = Publisher(wiring.pub_url, wiring.push_url, context=self._context, name=spec.name)
+        self._rpc = RpcClient(wiring.rpc_url, context=self._context)
+        self._sub = self._context.socket(zmq.SUB)
+        self._sub.linger = 0
+        self._sub.rcvhwm = 10_000
+        self._sub.subscribe(NOTIFY)
+        self._sub.connect(wiring.sub_url)
+        self._log_handler = BusLogHandler(self._publisher, logging.getLevelNamesMapping()[spec.log_level])
+        self.actor = actor_class(
+            ActorContext(
+                spec.name,
+                config,
+                self._clock,
+                self.loop,
+                self._publisher,
+                self._rpc,
+                wiring.sub_url,
+                spec.rig_name,
+                spec.rig_config,
+            )
+        )
+        self._server = OperationServer(self.actor, self.loop, self._hello(), wiring.rpc_url, self._context)
+        self.malformed = 0
+        self._reported = 0
+
+    def start(self) -> None:
+        """Join the bus, run ``on_start``, say hello.
+
+        Raises:
+            PeerGoneError: The bus does not answer.
+            LabwireError: What ``on_start`` raised.
+        """
+        self._await_bus()
+        logging.getLogger().addHandler(self._log_handler)
+        if self._spec.clock_fd is None:
+            self._follow_clock()
+        self.loop.watch(self._sub, self._take_notifications)
+        self.actor.on_start()
+        self._server.start()
+        self.loop.every(_ALIVE_S, self._server.say_alive)
+        self.loop.every(_ALIVE_S, self._report)
+
+    def run(self) -> None:
+        """Start, serve until told to stop, and end."""
+        try:
+            self.start()
+            self.loop.run()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Run ``on_stop`` and leave the bus; an error there is logged, and everything is closed all the same."""
+        try:
+            self.actor.on_stop()
+        except Exception as error:
+            self._fault(error)
+        self._server.close()
+        logging.getLogger().removeHandler(self._log_handler)
+        self._rpc.close()
+        self._publisher.close()
+        self._sub.close()
+        self.loop.close()
+        self._clock.close()
+        if self._owns_context:
+            self._context.term()
+
+    def _hello(self) -> Hello:
+        cls = self._class
+        return Hello(
+            self._spec.name,
+            self._spec.actor_class,
+            list(services_of(self.actor)),
+            list(cls.reacts_to),
+            os.getpid(),
+            socket.gethostname(),
+        )
+
+    def _await_bus(self) -> None:
+        """Send through both roads until both come back: then the subscription holds and nothing is sent into the void."""
+        mark = f"bus.ready.{self._spec.name}.{os.getpid()}"
+        missing = {f"{mark}.pub", f"{mark}.push"}
+        self._sub.subscribe(mark)
+        deadline = time.monotonic() + READY_LIMIT_S
+        while missing:
+            if time.monotonic() > deadline:
+                raise PeerGoneError(f"{self._spec.name}: no bus answers at {self._spec.wiring.sub_url}")
+            if f"{mark}.pub" in missing:
+                self._publisher.publish(f"{mark}.pub", {})
+            if f"{mark}.push" in missing:
+                self._publisher.notify_raw(f"{mark}.push", {})
+            while self._sub.poll(_READY_STEP_MS):
+                topic, *rest = self._sub.recv_multipart()
+                missing.discard(topic.decode("utf-8", "replace"))
+                if topic.startswith(NOTIFY.encode()):
+                    self._take_notification([topic, *rest])
+        self._sub.unsubscribe(mark)
+
+    def _take_notifications(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                parts = self._sub.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take_notification(parts)
+
+    def _take_notification(self, parts: list[bytes]) -> None:
+        try:
+            notification = decode_payload(parts[1])
+            subject = notification["subject"]
+            if not isinstance(subject, str):
+                raise TypeError
+        except (LabwireError, LookupError, TypeError):
+            self.malformed += 1  # somebody's mistake: counted here, and reported by the steward
+            return
+        try:
+            if subject == "meta.should_doc":
+                self._answer_should_doc()
+            elif subject == "clock.changed" and self._spec.clock_fd is None:
+                self._follow_clock()
+            self.actor.on_notify(notification)
+        except Exception as error:
+            self._fault(error, notification)
+
+    def _answer_should_doc(self) -> None:
+        documents = {"subject": "meta.doc", "actor": self._spec.name, "doc": self._class.documentation()}
+        self._publisher.notify({**documents, "class": self._class.__name__})
+
+    def _report(self) -> None:
+        """Tell the steward what only this process knows."""
+        sent = self.actor.notifications_sent
+        rate, self._reported = (sent - self._reported) / _ALIVE_S, sent
+        if rate > NOISY_HZ or self.malformed:
+            report = {"actor": self._spec.name, "notifications_hz": rate, "malformed": self.malformed}
+            self._publisher.publish("bus.report", report)
+
+    def _follow_clock(self) -> None:
+        """On another computer: measure the offset of rig time by the best of ten round trips."""
+        remote = self._context.socket(zmq.REQ)
+        remote.linger = 0
+        remote.rcvtimeo = 2000
+        remote.connect(self._spec.wiring.remote_url)
+        best: tuple[float, float] | None = None
+        try:
+            for _ in range(10):
+                before = time.monotonic()
+                remote.send(b"t")
+                rig_time = float(remote.recv())
+                after = time.monotonic()
+                trial = after - before, rig_time - (before + after) / 2
+                best = min(best, trial) if best else trial
+        except zmq.Again as error:
+            raise PeerGoneError(f"the Remote at {self._spec.wiring.remote_url} does not answer") from error
+        finally:
+            remote.close()
+        if best:
+            self._clock.follow_offset(best[1])
+
+    def _fault(self, error: BaseException, notification: Notification | None = None) -> None:
+        what = f" on notification {notification.get('subject')!r}" if notification else ""
+        self._log.error("%s failed%s: %s: %s", self._spec.actor_class, what, type(error).__name__, error, exc_info=error)
+
+
+def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:
+    """Run an actor until a signal comes, its lifeline says ``stop``, or its lifeline ends because the rig died.
+
+    Args:
+        runner: The actor.
+        lifeline: Descriptor whose other end the rig holds; None for an actor that stands on its own.
+    """
+    stop: Callable[[], None] = lambda: runner.loop.post(runner.loop.stop) and None  # noqa: E731
+    for number in (signal.SIGTERM, *((signal.SIGINT,) if lifeline is None else ())):
+        signal.signal(number, lambda *_: stop())
+    if lifeline is not None:
+        runner.loop.watch(lifeline, lambda: _read_lifeline(runner.loop, lifeline))
+    runner.run()
+
+
+def _read_lifeline(loop: Loop, lifeline: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        data = os.read(lifeline, 4096)
+        if not data or b"stop" in data:
+            loop.unwatch(lifeline)
+            loop.stop()
+
+
+__all__ = ["ActorRunner", "ActorSpec", "Wiring", "load_class", "run_until_told"]

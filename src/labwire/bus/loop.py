@@ -1,0 +1,153 @@
+"""The loop of an actor: everything that calls its code runs here, on one thread, so users never need a lock."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import zmq
+
+Callback: TypeAlias = Callable[[], None]
+MAX_POSTED = 10_000
+
+
+class Timer:
+    """A callback that comes back; `cancel` ends it."""
+
+    def __init__(self, callback: Callback, interval_s: float | None) -> None:
+        self.callback = callback
+        self.interval_s = interval_s
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Do not call again."""
+        self.cancelled = True
+
+
+class Loop:
+    """Sockets, file descriptors, timers and callbacks from other threads, served one at a time.
+
+    Args:
+        on_fault: Called with each exception that a callback lets out; the loop goes on.
+    """
+
+    def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
+        self._on_fault = on_fault
+        self._poller = zmq.Poller()
+        self._watched: dict[Any, Callback] = {}
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = itertools.count()
+        self._posted: deque[Callback] = deque()
+        self._posted_lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
+        self._running = False
+        self.refused_posts = 0
+        """Callbacks that other threads posted while `MAX_POSTED` were waiting."""
+        self.watch(self._wake_read, self._drain_wake)
+
+    def watch(self, source: zmq.Socket[Any] | int, callback: Callback) -> None:
+        """Call back when a socket or file descriptor can be read (or has reached its end)."""
+        self._poller.register(source, zmq.POLLIN)
+        self._watched[source] = callback
+
+    def unwatch(self, source: zmq.Socket[Any] | int) -> None:
+        """Stop watching."""
+        if self._watched.pop(source, None):
+            self._poller.unregister(source)
+
+    def call_later(self, delay_s: float, callback: Callback) -> Timer:
+        """Call back once, after `delay_s` seconds."""
+        return self._add(Timer(callback, None), delay_s)
+
+    def every(self, interval_s: float, callback: Callback) -> Timer:
+        """Call back every `interval_s` seconds; a turn that comes late does not shift the later ones."""
+        return self._add(Timer(callback, interval_s), interval_s)
+
+    def post(self, callback: Callback) -> bool:
+        """Have the loop call back soon; safe from any thread. False, and counted, if too many are waiting."""
+        with self._posted_lock:
+            if len(self._posted) >= MAX_POSTED:
+                self.refused_posts += 1
+                return False
+            self._posted.append(callback)
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # enough wake-ups are in the pipe
+        return True
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._running = True
+        while self._running:
+            self.run_once(math.inf)
+
+    def run_once(self, limit_s: float) -> None:
+        """Serve what is ready, waiting for at most `limit_s` seconds."""
+        for source, _ in self._poller.poll(self._timeout_ms(limit_s)):
+            if callback := self._watched.get(source):
+                self._guarded(callback)
+        self._run_posted()
+        self._run_timers()
+
+    def stop(self) -> None:
+        """End `run` after the present turn. From another thread use ``post(loop.stop)``."""
+        self._running = False
+
+    def close(self) -> None:
+        """Free the wake-up pipe."""
+        self.unwatch(self._wake_read)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _add(self, timer: Timer, delay_s: float) -> Timer:
+        heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._order), timer))
+        return timer
+
+    def _timeout_ms(self, limit_s: float) -> int | None:
+        if self._posted:
+            return 0
+        due_s = self._heap[0][0] - time.monotonic() if self._heap else math.inf
+        wait_s = min(due_s, limit_s)
+        return None if math.isinf(wait_s) else max(0, math.ceil(wait_s * 1000))
+
+    def _run_posted(self) -> None:
+        for _ in range(len(self._posted)):
+            self._guarded(self._posted.popleft())
+
+    def _run_timers(self) -> None:
+        now = time.monotonic()
+        while self._heap and self._heap[0][0] <= now:
+            due_s, _, timer = heapq.heappop(self._heap)
+            if timer.cancelled:
+                continue
+            self._guarded(timer.callback)
+            if timer.interval_s is not None and not timer.cancelled:
+                # Skip turns that were missed altogether, keep the rhythm.
+                missed = max(0, math.floor((now - due_s) / timer.interval_s))
+                next_s = due_s + (missed + 1) * timer.interval_s
+                heapq.heappush(self._heap, (next_s, next(self._order), timer))
+
+    def _drain_wake(self) -> None:
+        try:
+            while os.read(self._wake_read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _guarded(self, callback: Callback) -> None:
+        try:
+            callback()
+        except zmq.ContextTerminated:
+            self.stop()
+        except Exception as error:  # a mistake in one callback must not end the others
+            self._on_fault(error)

@@ -1,0 +1,167 @@
+"""The RPC broker, without its socket: who offers which service, and which request belongs to whom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from labwire.errors import (
+    InvalidNameError,
+    LabwireError,
+    NotFoundError,
+    PeerGoneError,
+    ProtocolError,
+    QueueFullError,
+)
+from labwire.names import check_actor_name
+from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode_rpc, report_error
+
+MAX_PENDING = 10_000
+SILENCE_S = 5.0
+"""An actor that says nothing for so long is taken for gone; it says ALIVE every second."""
+
+Outgoing: TypeAlias = Iterator[tuple[bytes, list[bytes]]]
+
+
+@dataclass
+class _Peer:
+    hello: Hello
+    identity: bytes
+    last_seen_s: float
+
+
+@dataclass
+class _Request:
+    client: bytes
+    number: int
+    actor: str
+
+
+@dataclass
+class RpcBroker:
+    """Routes requests to actors and replies to clients.
+
+    ``receive`` takes the parts of one message and yields (identity, parts) to send. It never raises on what peers send.
+    """
+
+    on_change: Callable[[], None] = lambda: None
+    """Called when an actor came or went."""
+    malformed: int = 0
+    peers: dict[str, _Peer] = field(default_factory=dict[str, _Peer])
+    _names: dict[bytes, str] = field(default_factory=dict[bytes, str])
+    _requests: dict[int, _Request] = field(default_factory=dict[int, _Request])
+    _numbers: dict[tuple[bytes, int], int] = field(default_factory=dict[tuple[bytes, int], int])
+    _last_number: int = 0
+
+    def receive(self, identity: bytes, parts: list[bytes]) -> Outgoing:
+        """Take one message from `identity`; yield what is to be sent."""
+        try:
+            message = decode_rpc(parts)
+        except ProtocolError as error:
+            self.malformed += 1
+            yield identity, _error(0, error)
+            return
+        match message.kind:
+            case Kind.CALL:
+                yield from self._call(identity, message)
+            case Kind.CANCEL:
+                yield from self._cancel(identity, message.number)
+            case Kind.OK | Kind.ERROR | Kind.PROGRESS:
+                yield from self._answer(identity, message)
+            case Kind.HELLO:
+                yield from self._hello(identity, message)
+            case Kind.ALIVE:
+                self._alive(identity)
+            case Kind.BYE:
+                yield from self.forget(self._names.get(identity, ""), "ended")
+
+    def hellos(self) -> list[Hello]:
+        """Return all actors that are known now."""
+        return [peer.hello for peer in list(self.peers.values())]
+
+    def expire(self, now_s: float) -> Outgoing:
+        """Forget actors that have been silent for `SILENCE_S`."""
+        for name in [name for name, peer in self.peers.items() if now_s - peer.last_seen_s > SILENCE_S]:
+            yield from self.forget(name, f"has been silent for {SILENCE_S:g} s")
+
+    def forget(self, name: str, why: str) -> Outgoing:
+        """Forget an actor; its open requests are answered with `PeerGoneError`."""
+        peer = self.peers.pop(name, None)
+        if peer is None:
+            return
+        self._names.pop(peer.identity, None)
+        for number in [number for number, request in self._requests.items() if request.actor == name]:
+            request = self._requests.pop(number)
+            self._numbers.pop((request.client, request.number), None)
+            gone = PeerGoneError(f"actor {name!r} {why} before it answered", actor=name)
+            yield request.client, _error(request.number, gone)
+        self.on_change()
+
+    def _call(self, client: bytes, message: RpcMessage) -> Outgoing:
+        try:
+            peer = self._find(message.parts[0], message.parts[1])
+            if len(self._requests) >= MAX_PENDING:
+                raise QueueFullError(f"{MAX_PENDING} requests are waiting already; try again later")
+        except LabwireError as error:
+            yield client, _error(message.number, error)
+            return
+        self._last_number += 1
+        self._requests[self._last_number] = _Request(client, message.number, peer.hello.actor)
+        self._numbers[client, message.number] = self._last_number
+        yield peer.identity, encode_rpc(RpcMessage(Kind.CALL, self._last_number, message.parts))
+
+    def _find(self, target: bytes, operation: bytes) -> _Peer:
+        name, service = target.decode("utf-8", "replace"), operation.decode("utf-8", "replace").partition(".")[0]
+        if name:
+            if peer := self.peers.get(name):
+                return peer
+            raise NotFoundError(f"no actor {name!r} in this rig; there are: {', '.join(self.peers) or 'none'}")
+        for peer in self.peers.values():
+            if service in peer.hello.services:
+                return peer
+        offered = sorted({service for peer in self.peers.values() for service in peer.hello.services})
+        raise NotFoundError(f"no actor of this rig offers {service!r}; offered are: {', '.join(offered) or 'none'}")
+
+    def _cancel(self, client: bytes, number: int) -> Outgoing:
+        ours = self._numbers.get((client, number))
+        if ours is not None and (peer := self.peers.get(self._requests[ours].actor)):
+            yield peer.identity, encode_rpc(RpcMessage(Kind.CANCEL, ours))
+
+    def _answer(self, identity: bytes, message: RpcMessage) -> Outgoing:
+        name = self._names.get(identity)
+        request = self._requests.get(message.number)
+        if name is None or request is None or request.actor != name:
+            self.malformed += 1  # nobody asked, or somebody else was asked
+            return
+        self.peers[name].last_seen_s = time.monotonic()
+        if message.kind is not Kind.PROGRESS:
+            del self._requests[message.number]
+            self._numbers.pop((request.client, request.number), None)
+        yield request.client, encode_rpc(RpcMessage(message.kind, request.number, message.parts))
+
+    def _hello(self, identity: bytes, message: RpcMessage) -> Outgoing:
+        try:
+            hello = msgspec.msgpack.decode(message.parts[0], type=Hello)
+            check_actor_name(hello.actor)
+        except (msgspec.DecodeError, ValueError, InvalidNameError) as error:
+            self.malformed += 1
+            yield identity, _error(message.number, ProtocolError(f"HELLO cannot be read: {error}"))
+            return
+        known = self.peers.get(hello.actor)
+        if known is not None and known.identity != identity:
+            yield from self.forget(hello.actor, "was replaced")
+        self.peers[hello.actor] = _Peer(hello, identity, time.monotonic())
+        self._names[identity] = hello.actor
+        self.on_change()
+
+    def _alive(self, identity: bytes) -> None:
+        if name := self._names.get(identity):
+            self.peers[name].last_seen_s = time.monotonic()
+
+
+def _error(number: int, error: LabwireError) -> list[bytes]:
+    return encode_rpc(RpcMessage(Kind.ERROR, number, [report_error(error)]))

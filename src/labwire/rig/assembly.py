@@ -1,0 +1,63 @@
+"""From the rig file to the actors: which class runs under which name with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from labwire.bus.actor_runner import ActorSpec, Wiring
+from labwire.rig.rig_file import RigConfig, dump
+
+STEWARD = "steward"
+RECORDER = "recorder"
+
+
+def actor_specs(
+    config: RigConfig, wiring: Wiring, clock_fd: int, *, folder: str, console_fd: int | None = None
+) -> list[ActorSpec]:
+    """Return what to start, in order; actors are named by dotted name, so the hub imports none of them."""
+    everything = dump(config)
+
+    def spec(name: str, actor_class: str, options: dict[str, Any]) -> ActorSpec:
+        return ActorSpec(
+            name=name,
+            actor_class=actor_class,
+            wiring=wiring,
+            config=options,
+            clock_fd=clock_fd,
+            rig_name=config.name,
+            rig_config=everything,
+            log_level=config.log.level,
+            python_path=[folder],
+        )
+
+    return [spec(*row) for row in _rows(config, wiring, console_fd)]
+
+
+def _rows(config: RigConfig, wiring: Wiring, console_fd: int | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    log = config.log
+    yield (
+        STEWARD,
+        "labwire.actors.steward:Steward",
+        {
+            "log_file": log.file_path(config.name),
+            "log_max_bytes": log.max_bytes,
+            "log_backups": log.backups,
+            "sub_port": int(wiring.sub_url.rpartition(":")[2]),
+            "slow_subscriber_s": config.bus.slow_subscriber_s,
+            "console_fd": console_fd,
+        },
+    )
+    for name, camera in config.cameras.items():
+        options = {"camera": msgspec.to_builtins(camera)}
+        if config.file_ipc and config.file_ipc.camera == name:
+            options["file_ipc"] = msgspec.to_builtins(config.file_ipc)
+        yield name, "labwire.actors.camera:Camera", options
+    for name, source in config.sources.items():
+        yield name, "labwire.actors.eyes:SimulatedEyes", {"source": msgspec.to_builtins(source)}
+    if config.recorder:
+        yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
+    for name, actor in config.actors.items():
+        yield name, actor.actor_class, dict(actor.options)

@@ -1,0 +1,333 @@
+"""The hub's process: backbone, Remote, RPC broker and supervisor; starts a rig, keeps it, ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+
+from labwire import __version__
+from labwire.bus.access import AccessGuard
+from labwire.bus.actor_runner import ActorRunner, ActorSpec, Wiring
+from labwire.bus.backbone import Backbone
+from labwire.bus.inlet import Inlet, InletEvents, InletPorts
+from labwire.bus.rpc_port import RPC_INPROC, RpcPort
+from labwire.clock import RigClock
+from labwire.errors import LabwireError
+from labwire.operations.actors import ActorStatus
+from labwire.operations.rig import RigStatus
+from labwire.rig.assembly import STEWARD, actor_specs
+from labwire.rig.hub_actor import HubActor
+from labwire.rig.rig_file import RigConfig, dump
+from labwire.rig.supervisor import Child, State, Supervisor
+
+SWITCH_INTERVAL_S = 0.0005
+"""A busy Python thread beside the inlet costs a Remote request up to this; the default 5 ms was measured as 10 ms."""
+READY_LIMIT_S = 20.0
+_STATS_S = 1.0
+_TICK_S = 1.0
+_STEWARD_STOP_LIMIT_S = 3.0
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """What ``labwire run --json`` prints when the rig is ready."""
+
+    remote: str
+    pub_port: int
+    sub_port: int
+    push_port: int
+    rpc_port: int
+    pid: int
+    actors: list[str]
+    name: str
+    log_file: str
+    exposed: bool
+    """True if the rig listens beyond loopback."""
+    failed: list[str]
+    """Actors that did not come up; their reason is in ``labwire actors list``."""
+
+
+class Hub:
+    """A running rig.
+
+    Args:
+        config: The rig.
+        folder: Folder of the rig file; classes of its actors are looked for there too.
+        on_ready: Called once, when all actors run (or have failed to).
+        say: Takes a line for the person at the terminal.
+        console_fd: Descriptor that the steward prints to; None keeps it quiet.
+
+    Raises:
+        PortTakenError: A port is in use; nothing is left running.
+    """
+
+    def __init__(
+        self,
+        config: RigConfig,
+        *,
+        folder: str,
+        on_ready: Callable[[Ready], None],
+        say: Callable[[str], None],
+        console_fd: int | None = None,
+    ) -> None:
+        self._config, self._folder, self._console_fd = config, folder, console_fd
+        self._on_ready, self._say = on_ready, say
+        self._stop_asked = 0
+        self._ready = False
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._clock = RigClock.create()
+        self._guard = AccessGuard(self._context, config.network.allow, self._stranger_refused)
+        self._parts: list[Backbone | Inlet | RpcPort] = []
+        try:
+            self._open_ports()
+        except LabwireError:
+            self._close_ports()
+            raise
+
+    def _open_ports(self) -> None:
+        bus, host = self._config.bus, self._config.network.listen
+        limit = bus.max_message_bytes
+        self._backbone = Backbone(
+            self._context,
+            host=host,
+            pub_port=bus.pub_port,
+            sub_port=bus.sub_port,
+            slow_subscriber_s=bus.slow_subscriber_s,
+            max_message_bytes=limit,
+        )
+        self._parts.append(self._backbone)
+        self._inlet = Inlet(
+            self._context,
+            self._clock,
+            host=host,
+            remote_port=self._config.remote.port,
+            push_port=bus.push_port,
+            replies=self._config.remote.replies,
+            version=__version__,
+            max_message_bytes=limit,
+            events=InletEvents(self._inlet_warns, self._thread_fault),
+        )
+        self._parts.append(self._inlet)
+        self._rpc = RpcPort(
+            self._context,
+            host=host,
+            port=bus.rpc_port,
+            max_message_bytes=limit,
+            on_change=lambda: self._post(self._actors_changed),
+            on_fault=self._thread_fault,
+        )
+        self._parts.append(self._rpc)
+
+    def run(self) -> int:
+        """Run until told to stop; return the exit status."""
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        self._backbone.start()
+        self._inlet.start(InletPorts(self._backbone.pub_port, self._backbone.sub_port, self._rpc.port))
+        self._rpc.start()
+        self._make_actor()
+        signals = self._catch_signals()
+        try:
+            self._runner.start()
+            self._start_actors()
+            self._runner.loop.run()
+        finally:
+            self.supervisor.kill_all()
+            self._runner.close()
+            self._restore_signals(signals)
+            self._close_ports()
+        return 0
+
+    # --- start
+
+    def _make_actor(self) -> None:
+        host = "127.0.0.1" if self._config.network.listen in {"0.0.0.0", "*"} else self._config.network.listen
+        self._wiring = Wiring(
+            f"tcp://{host}:{self._inlet.remote_port}",
+            f"tcp://{host}:{self._backbone.pub_port}",
+            f"tcp://{host}:{self._backbone.sub_port}",
+            f"tcp://{host}:{self._inlet.push_port}",
+            f"tcp://{host}:{self._rpc.port}",
+        )
+        assert self._clock.fd is not None
+        wiring = msgspec.structs.replace(self._wiring, rpc_url=RPC_INPROC)
+        spec = ActorSpec(
+            "hub",
+            "labwire.rig.hub_actor:HubActor",
+            wiring,
+            clock_fd=os.dup(self._clock.fd),
+            rig_name=self._config.name,
+            rig_config=dump(self._config),
+            log_level=self._config.log.level,
+        )
+        self._runner = ActorRunner(HubActor, spec, self._context)
+        actor = self._runner.actor
+        assert isinstance(actor, HubActor)
+        self._actor = actor
+        self.supervisor = Supervisor(
+            self._runner.loop,
+            on_died=self._child_died,
+            on_stderr=lambda name, line: self._actor.log.warning("%s wrote: %s", name, line),
+        )
+        actor.supervisor = self.supervisor
+        actor.others = lambda: {hello.actor: tuple(hello.reacts_to) for hello in self._rpc.broker.hellos()}
+        actor.remote_actors = self._remote_actors
+        actor.hub_status = self._status
+
+    def _start_actors(self) -> None:
+        clock_fd = self._clock.fd
+        assert clock_fd is not None
+        specs = actor_specs(self._config, self._wiring, clock_fd, folder=self._folder, console_fd=self._console_fd)
+        for spec in specs:
+            self.supervisor.start(self.supervisor.add(spec))
+        self._runner.loop.call_later(READY_LIMIT_S, self._announce)
+        self._runner.loop.every(_STATS_S, self._publish_counters)
+
+    def _actors_changed(self) -> None:
+        for hello in self._rpc.broker.hellos():
+            child = self.supervisor.children.get(hello.actor)
+            if child and child.state is State.STARTING and child.process and child.process.pid == hello.pid:
+                self.supervisor.is_ready(hello.actor, hello.services)
+                self._actor.notify("actor.started", actor=hello.actor)
+        if all(child.state is not State.STARTING for child in self.supervisor.children.values()):
+            self._announce()
+
+    def _announce(self) -> None:
+        if self._ready or self._stop_asked:
+            return
+        self._ready = True
+        children = self.supervisor.children.values()
+        ready = Ready(
+            self._wiring.remote_url,
+            self._backbone.pub_port,
+            self._backbone.sub_port,
+            self._inlet.push_port,
+            self._rpc.port,
+            os.getpid(),
+            ["hub", *(child.name for child in children if child.state is State.RUNNING)],
+            self._config.name,
+            self._config.log.file_path(self._config.name),
+            bool(self._config.network.allow),
+            [child.name for child in children if child.state is not State.RUNNING],
+        )
+        self._actor.notify("rig.ready", actors=ready.actors, failed=ready.failed)
+        self._on_ready(ready)
+
+    # --- what happens meanwhile
+
+    def _child_died(self, child: Child, why: str) -> None:
+        self._rpc.actor_died(child.name, "died")
+        self._actor.log.error("actor %s %s", child.name, why)
+        self._actor.notify(
+            "actor.died", actor=child.name, reason=why, last_error=child.last_error, restarts=child.restarts
+        )
+        if not self._stop_asked:
+            self._actors_changed()
+
+    def _publish_counters(self) -> None:
+        status = self._status([], 0.0)
+        self._actor.emit("bus.hub", msgspec.structs.asdict(status), numbered=True)
+
+    def _status(self, actors: list[ActorStatus], uptime_s: float) -> RigStatus:
+        proxy, inlet = self._backbone.counters(), self._inlet.counters
+        return RigStatus(
+            name=self._config.name,
+            version=__version__,
+            pid=os.getpid(),
+            uptime_s=uptime_s,
+            rig_time_s=self._clock.now(),
+            remote=self._wiring.remote_url,
+            pub_port=self._backbone.pub_port,
+            sub_port=self._backbone.sub_port,
+            push_port=self._inlet.push_port,
+            rpc_port=self._rpc.port,
+            log_file=self._config.log.file_path(self._config.name),
+            actors=actors,
+            parts_in=proxy.parts_in,
+            parts_out=proxy.parts_out,
+            remote_requests=inlet.remote_requests,
+            remote_refused=inlet.remote_refused,
+            unconfirmed=inlet.unconfirmed,
+            delayed_pending=inlet.delayed_pending,
+            malformed=inlet.malformed + self._rpc.broker.malformed + self._runner.malformed,
+            strangers_refused=self._guard.refused,
+        )
+
+    def _remote_actors(self) -> list[ActorStatus]:
+        ours = {"hub", *self.supervisor.children}
+        return [
+            ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, services=hello.services)
+            for hello in self._rpc.broker.hellos()
+            if hello.actor not in ours
+        ]
+
+    # --- stop
+
+    def stop(self) -> None:
+        """End the rig; on the loop's thread."""
+        self._stop_asked += 1
+        if self._stop_asked > 1:
+            self._say("ending by force")
+            self.supervisor.kill_all()
+            self._runner.loop.stop()
+            return
+        self._stop_began_s = self._said_s = time.monotonic()
+        self._actor.notify("rig.stopping")
+        for child in self.supervisor.children.values():
+            if child.name != STEWARD:
+                self.supervisor.stop(child)
+        self._runner.loop.every(0.02, self._await_children)
+
+    def _await_children(self) -> None:
+        alive = [child for child in self.supervisor.children.values() if child.alive]
+        if not alive:
+            self._runner.loop.stop()
+            return
+        if [child.name for child in alive] == [STEWARD]:
+            self.supervisor.stop(alive[0])  # last, so that it logs how the others ended
+        now_s = time.monotonic()
+        if now_s - self._said_s > _TICK_S:
+            self._said_s = now_s
+            names = ", ".join(child.name for child in alive)
+            self._say(f"waiting for {names} to finish ({now_s - self._stop_began_s:.0f} s; Ctrl-C again to force)")
+
+    def _close_ports(self) -> None:
+        for part in reversed(self._parts):
+            part.stop()
+        self._clock.close()
+        self._context.term()
+        self._guard.join()
+
+    # --- signals and other threads
+
+    def _catch_signals(self) -> dict[signal.Signals, Any]:
+        def ask(*_: object) -> None:
+            self._post(self.stop)
+
+        return {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def _restore_signals(self, handlers: dict[signal.Signals, Any]) -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    def _post(self, callback: Callable[[], None]) -> None:
+        if runner := getattr(self, "_runner", None):
+            runner.loop.post(callback)
+
+    def _stranger_refused(self, address: str) -> None:
+        text = "refused a connection from %s: not in [network] allow"
+        self._post(lambda: self._actor.log.warning(text, address))
+
+    def _inlet_warns(self, text: str) -> None:
+        self._post(lambda: self._actor.log.warning("%s", text))
+
+    def _thread_fault(self, error: BaseException) -> None:
+        self._post(lambda: self._actor.log.error("fault in the hub: %r", error, exc_info=error))
+
+
+__all__ = ["Hub", "Ready"]
