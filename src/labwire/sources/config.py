@@ -1,0 +1,79 @@
+"""What a rig file says of cameras and simulated sources."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from labwire.picture import JPEG_QUALITY, PictureFormat
+from labwire.strict import Strict
+
+MAX_SIDE_PX = 16384
+MAX_FPS = 1000
+_WHERE_FROM = ("video", "camera", "demo")
+_ONLY_CAMERA = ("width_px", "height_px", "fps")
+
+Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE_PX)]
+PicturePolicy: TypeAlias = Literal["block", "drop_new", "drop_old", "conflate"]
+"""As `labwire.bounded.Policy`, without ``fail``: a camera has nobody to whom it could fail."""
+
+
+class CameraConfig(Strict, kw_only=True):
+    """One table ``[cameras.NAME]``: a video file, a camera or the demo's clip, shown on the bus as ``frame.NAME``."""
+
+    video: str | None = None
+    """Path of a video file, played at its own pace. One of `video`, `camera` and `demo` must be given."""
+    camera: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    """Number of a camera: 0 is /dev/video0."""
+    demo: bool = False
+    """Play the demo's clip: a slow pan over a real photograph, made at first start."""
+    width_px: Side | None = None
+    """Width asked of a camera, in pixels; it takes the nearest size it has. Default: the camera's own."""
+    height_px: Side | None = None
+    """Height asked of a camera, in pixels; goes with `width_px`."""
+    fps: Annotated[float, msgspec.Meta(gt=0, le=MAX_FPS)] | None = None
+    """Pictures per second asked of a camera. Default: the camera's own."""
+    realtime: bool = True
+    """Play a video at its own pace; false: as fast as it is read, with the timestamps it would have had."""
+    loop: bool = True
+    """Begin a video again at its end; index and timestamps keep rising."""
+    format: PictureFormat = "jpeg"
+    """Format on the bus until `frame_publishing.set_format` asks for another: jpeg, bgr or gray."""
+    jpeg_quality: Annotated[int, msgspec.Meta(ge=1, le=100)] = JPEG_QUALITY
+    """Quality of JPEG made here, 1 to 100. JPEG that a camera or a file delivers is passed as it came."""
+    queue_depth: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 4
+    """Most pictures that wait between the camera and the bus."""
+    queue_policy: PicturePolicy = "drop_old"
+    """What happens when that many wait: block, drop_new, drop_old or conflate (only the newest waits)."""
+
+    def __post_init__(self) -> None:
+        given = [key for key in _WHERE_FROM if getattr(self, key) is not None and getattr(self, key) is not False]
+        if len(given) != 1:
+            found = f"this one has {' and '.join(given)}" if given else "this one has none"
+            raise ValueError(f'a camera needs exactly one of `video = "FILE"`, `camera = 0`, `demo = true`; {found}')
+        if self.camera is None and (unused := [key for key in _ONLY_CAMERA if getattr(self, key) is not None]):
+            raise ValueError(f"{', '.join(unused)} can only be asked of a camera; a video has its own")
+        if (self.width_px is None) != (self.height_px is None):
+            raise ValueError("width_px and height_px go together: cameras have sizes, not sides")
+
+
+class SimulatedEyesConfig(Strict, kw_only=True, tag_field="kind", tag="simulated_eyes"):
+    """One table ``[sources.NAME]`` with ``kind = "simulated_eyes"``: pupil and gaze data marked as simulated."""
+
+    rate_hz: Annotated[float, msgspec.Meta(gt=0, le=MAX_FPS)] = 120.0
+    """Samples per second of each eye."""
+    seed: int = 1
+    """The same seed gives the same eyes."""
+    eyes: tuple[int, ...] = (0, 1)
+    """Which eyes: 0 is the right, 1 the left."""
+    gaze: bool = True
+    """Emit gaze data as well."""
+
+    def __post_init__(self) -> None:
+        if not self.eyes or not set(self.eyes) <= {0, 1} or len(set(self.eyes)) != len(self.eyes):
+            raise ValueError(f"eyes is [0], [1] or [0, 1], not {list(self.eyes)}")
+
+
+SourceConfig: TypeAlias = SimulatedEyesConfig
+"""What may stand in ``[sources.NAME]``: a union by ``kind``."""
