@@ -1,0 +1,44 @@
+"""The options of the file backend.
+
+Source: file-ipc, "Configuration Options": the nine options, their names and their defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from labwire.strict import Strict
+
+FrameExtension: TypeAlias = Literal["jpg", "jpeg", "png", "bmp"]
+
+
+class FileIpcOptions(Strict, kw_only=True):
+    """The nine options that the spec's own configuration file has."""
+
+    base_directory: str = "./file_ipc_output"
+    """Root directory for all output files; a relative one is taken from where the rig was started."""
+    create_if_missing: bool = True
+    """Create the base directory if it does not exist."""
+    truncate_on_init: bool = True
+    """Clear the backend's own files on startup. Other files in the directory are never touched."""
+    max_frame_count: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Most numbered frames that are kept, the oldest go first; 0 = unlimited."""
+    use_file_locking: bool = True
+    """Lock a file while a line is written, and the directory against a second writer."""
+    frame_extension: FrameExtension = "jpg"
+    """Extension and format of frames; png and bmp are lossless."""
+    compress_frames: bool = True
+    """False: JPEG frames are written with quality 100. Without meaning for png and bmp."""
+    io_buffer_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 30)] = 8192
+    """Most bytes of lines that are written at once, in bytes; a longer line is still written in one piece."""
+    enable_debug_logging: bool = False
+    """Log each line and each frame."""
+
+
+class FileIpcConfig(FileIpcOptions, kw_only=True):
+    """The table ``[file_ipc]`` of a rig: the nine options, and the camera."""
+
+    camera: str | None = None
+    """Name of the camera whose pictures are written; may be left out if the rig has only one."""
