@@ -40,5 +40,5 @@ class FileIpcOptions(Strict, kw_only=True):
 class FileIpcConfig(FileIpcOptions, kw_only=True):
     """The table ``[file_ipc]`` of a rig: the nine options, and the camera."""
 
-    camera: str | None = None
-    """Name of the camera whose pictures are written; may be left out if the rig has only one."""
+    camera: str
+    """Name of the camera whose pictures are written."""
