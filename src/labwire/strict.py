@@ -28,6 +28,8 @@ import msgspec
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 
+UNKNOWN_KEY = "unknown key"
+
 _SHOWN_CHARS = 60
 
 
@@ -128,7 +130,7 @@ def _elements(value: object, bare: Any) -> Iterator[tuple[str | int, object, Any
     args = get_args(bare)
     if get_origin(bare) is dict and isinstance(value, dict):
         yield from ((key, inner, args[1]) for key, inner in cast("dict[str, object]", value).items())
-    elif get_origin(bare) is list and isinstance(value, list):
+    elif get_origin(bare) in {list, tuple} and isinstance(value, list):
         yield from ((index, inner, args[0]) for index, inner in enumerate(cast("list[object]", value)))
 
 
@@ -138,22 +140,30 @@ def _mistakes_in_struct(value: object, struct: type[msgspec.Struct], path: KeyPa
         return
     table = cast("dict[str, object]", value)
     fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    tag = struct.__struct_config__.tag_field
+    tag, tag_value = struct.__struct_config__.tag_field, struct.__struct_config__.tag
     found: list[Mistake] = []
+    if tag and table.get(tag) != tag_value:
+        wrong = f"must be {show_value(tag_value)}, not {show_value(table[tag])}" if tag in table else "is missing"
+        found.append(Mistake((*path, tag), wrong, f"write {tag} = {show_value(tag_value)}"))
     for key, inner in table.items():
         if key in fields:
             found += find_mistakes(inner, fields[key].type, (*path, key))
         elif key != tag:
             found.append(_unknown_key(key, [*fields, *([tag] if tag else [])], (*path, key)))
     missing = [key for key, field in fields.items() if field.required and key not in table]
-    found += [Mistake((*path, key), "is missing", help_of(struct).get(key, "")) for key in missing]
+    found += [Mistake((*path, key), "is missing", _as_hint(help_of(struct).get(key, ""))) for key in missing]
     yield from found or _mistake_of_value(table, struct, path)
+
+
+def _as_hint(text: str) -> str:
+    sentence = text.partition(". ")[0].removesuffix(".")
+    return sentence[:1].lower() + sentence[1:]
 
 
 def _unknown_key(key: str, known: Sequence[str], path: KeyPath) -> Mistake:
     if near := nearest(key, known):
-        return Mistake(path, "unknown key", f"did you mean {near}?")
-    return Mistake(path, "unknown key", f"known here: {', '.join(known)}" if known else "no keys are known here")
+        return Mistake(path, UNKNOWN_KEY, f"did you mean {near}?")
+    return Mistake(path, UNKNOWN_KEY, f"known here: {', '.join(known)}" if known else "no keys are known here")
 
 
 def _mistake_of_value(value: object, wanted: Any, path: KeyPath) -> Iterator[Mistake]:

@@ -1,0 +1,112 @@
+"""What a rig file may say, composed from the rooms' own structs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig
+from labwire.file_backend.config import FileIpcConfig
+from labwire.sessions.config import RecorderConfig
+from labwire.sources.config import CameraConfig, SourceConfig
+from labwire.strict import KeyPath, Strict
+
+_CLASS = "class"
+_SECRETS = ("password", "passphrase", "secret", "token", "api_key")
+HIDDEN = "(hidden)"
+
+
+class ActorConfig(Strict, rename={"actor_class": _CLASS}):
+    """An actor of your own: one table ``[actors.NAME]``. Keys besides `class` go to the actor's own Config."""
+
+    actor_class: str
+    """Where its class is: "module:Class". The module is also looked for in the folder of the rig file."""
+    options: dict[str, Any] = {}
+    """Options of the actor itself, checked when it starts."""
+
+
+class RigConfig(Strict):
+    """A rig: everything that a rig file may say, with what holds if it does not."""
+
+    name: str = "rig"
+    """Name of the rig: letters, digits, _ and -. The log file is named for it."""
+    remote: RemoteConfig = RemoteConfig()
+    bus: BusConfig = BusConfig()
+    network: NetworkConfig = NetworkConfig()
+    log: LogConfig = LogConfig()
+    cameras: dict[str, CameraConfig] = {}
+    sources: dict[str, SourceConfig] = {}
+    recorder: RecorderConfig | None = None
+    file_ipc: FileIpcConfig | None = None
+    actors: dict[str, ActorConfig] = {}
+
+
+def dump(config: RigConfig) -> dict[str, Any]:
+    """Return a rig as plain data in the form of the rig file, defaults included, secrets hidden.
+
+    A key that is called password, secret, token or api_key, or ends so, is taken for a secret: actors of other people
+    have options of their own, and what is dumped goes onto the bus.
+    """
+    tree = msgspec.to_builtins(config)
+    tree["actors"] = {
+        name: {_CLASS: actor.actor_class, **msgspec.to_builtins(actor.options)} for name, actor in config.actors.items()
+    }
+    return _without_secrets(tree)
+
+
+def fold_options(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Move the options of actors, which stand beside `class` in a file, to where `ActorConfig` has them."""
+    actors = tree.get("actors")
+    if not isinstance(actors, dict):
+        return dict(tree)
+    return {**tree, "actors": {name: _fold(table) for name, table in cast("dict[str, Any]", actors).items()}}
+
+
+def _fold(table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    keys = cast("dict[str, Any]", table)
+    folded: dict[str, Any] = {_CLASS: keys[_CLASS]} if _CLASS in keys else {}
+    return {**folded, "options": {key: value for key, value in keys.items() if key != _CLASS}}
+
+
+def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> RigConfig:
+    """Make the paths in a rig absolute; ``~`` is the home of the user.
+
+    Args:
+        config: The rig as it was written.
+        folder_of: Where a relative path starts, by the key that holds it.
+    """
+
+    def resolved(path: str, *key: str) -> str:
+        return str(folder_of(key).absolute() / Path(path).expanduser()) if path else path
+
+    replace, ipc, recorder = msgspec.structs.replace, config.file_ipc, config.recorder
+    return replace(
+        config,
+        log=replace(config.log, folder=resolved(config.log.folder, "log", "folder")),
+        cameras={
+            name: replace(camera, video=resolved(camera.video, "cameras", name, "video")) if camera.video else camera
+            for name, camera in config.cameras.items()
+        },
+        recorder=recorder and replace(recorder, root=resolved(recorder.root, "recorder", "root")),
+        file_ipc=ipc and replace(ipc, base_directory=resolved(ipc.base_directory, "file_ipc", "base_directory")),
+    )
+
+
+def _without_secrets(value: Any) -> Any:
+    match value:
+        case dict():
+            table = cast("dict[str, Any]", value)
+            return {key: HIDDEN if _is_secret(key, inner) else _without_secrets(inner) for key, inner in table.items()}
+        case list() | tuple():
+            return [_without_secrets(inner) for inner in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and key.casefold().endswith(_SECRETS)
