@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, cast
 
+import zmq
+
 from labwire.bus.loop import Loop, Timer
 from labwire.bus.publisher import Publisher
 from labwire.bus.rpc_client import RpcClient
@@ -37,11 +39,15 @@ class ActorContext:
     loop: Loop
     publisher: Publisher
     rpc: RpcClient
+    zmq_context: zmq.Context[Any]
+    """For sockets of the actor's own."""
     sub_url: str
     """Where subscribers connect."""
     rig_name: str = ""
     rig_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The whole configuration of the rig, defaults included, without secrets."""
+    incarnation: int = 0
+    """How often the rig has started this actor before; above 0 it goes on where another one died."""
 
 
 class Actor:

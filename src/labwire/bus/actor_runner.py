@@ -60,6 +60,8 @@ class ActorSpec(msgspec.Struct, frozen=True):
     rig_name: str = ""
     rig_config: dict[str, Any] = {}
     log_level: str = "INFO"
+    incarnation: int = 0
+    """How often the rig has started this actor before."""
     python_path: list[str] = []
     """Folders to look for the class in, besides the usual ones."""
 
@@ -132,9 +134,11 @@ class ActorRunner:
                 self.loop,
                 self._publisher,
                 self._rpc,
+                self._context,
                 wiring.sub_url,
                 spec.rig_name,
                 spec.rig_config,
+                spec.incarnation,
             )
         )
         self._server = OperationServer(self.actor, self.loop, self._hello(), wiring.rpc_url, self._context)

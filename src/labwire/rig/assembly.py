@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from labwire.bus.actor_runner import ActorSpec, Wiring
-from labwire.rig.rig_file import RigConfig, dump
+from labwire.rig.rig_config import RigConfig, dump
 
 STEWARD = "steward"
 RECORDER = "recorder"

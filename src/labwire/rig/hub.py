@@ -24,7 +24,7 @@ from labwire.operations.actors import ActorStatus
 from labwire.operations.rig import RigStatus
 from labwire.rig.assembly import STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
-from labwire.rig.rig_file import RigConfig, dump
+from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
 
 SWITCH_INTERVAL_S = 0.0005
@@ -76,7 +76,9 @@ class Hub:
         say: Callable[[str], None],
         console_fd: int | None = None,
     ) -> None:
-        self._config, self._folder, self._console_fd = config, folder, console_fd
+        self._config, self._folder = config, folder
+        # A copy: the steward's own standard error is a pipe that leads back here.
+        self._console_fd = None if console_fd is None else os.dup(console_fd)
         self._on_ready, self._say = on_ready, say
         self._stop_asked = 0
         self._ready = False
@@ -212,7 +214,7 @@ class Hub:
             ["hub", *(child.name for child in children if child.state is State.RUNNING)],
             self._config.name,
             self._config.log.file_path(self._config.name),
-            bool(self._config.network.allow),
+            self._config.network.exposed,
             [child.name for child in children if child.state is not State.RUNNING],
         )
         self._actor.notify("rig.ready", actors=ready.actors, failed=ready.failed)
@@ -300,6 +302,8 @@ class Hub:
         for part in reversed(self._parts):
             part.stop()
         self._clock.close()
+        if self._console_fd is not None:
+            os.close(self._console_fd)
         self._context.term()
         self._guard.join()
 

@@ -52,6 +52,7 @@ class Child:
     started_s: float = 0.0
     back_off_s: float = FIRST_BACK_OFF_S
     restarts: int = 0
+    starts: int = 0
     start_again: bool = False
     services: list[str] = field(default_factory=list[str])
     stderr: deque[str] = field(default_factory=lambda: deque[str](maxlen=_STDERR_LINES))
@@ -129,8 +130,10 @@ class Supervisor:
         child.state, child.started_s, child.start_again = State.STARTING, time.monotonic(), False
         assert child.process.stdin and child.process.stderr
         with contextlib.suppress(BrokenPipeError):  # it died at once: the pidfd tells
-            child.process.stdin.write(msgspec.json.encode(child.spec) + b"\n")
+            spec = msgspec.structs.replace(child.spec, incarnation=child.starts)
+            child.process.stdin.write(msgspec.json.encode(spec) + b"\n")
             child.process.stdin.flush()
+        child.starts += 1
         os.set_blocking(child.process.stderr.fileno(), False)
         child.pidfd = os.pidfd_open(child.process.pid)
         self._loop.watch(child.pidfd, lambda: self._ended(child))

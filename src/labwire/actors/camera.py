@@ -1,0 +1,137 @@
+"""A camera or video file on the bus: pictures as ``frame.<name>``, and into the file backend."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+
+from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.errors import StateError, UsageError
+from labwire.file_backend.backend import FileBackend
+from labwire.file_backend.config import FileIpcConfig
+from labwire.names import FRAME
+from labwire.picture import Picture
+from labwire.sources.config import CameraConfig
+from labwire.sources.feed import PictureFeed
+from labwire.sources.opening import open_source
+from labwire.strict import Strict
+
+_COUNT_S = 1.0
+
+
+class CameraOptions(Strict):
+    """Options of a camera actor; the rig fills them in."""
+
+    camera: CameraConfig
+    file_ipc: FileIpcConfig | None = None
+
+
+class Camera(Actor):
+    """Reads pictures from a camera or video and puts them on the bus."""
+
+    Config = CameraOptions
+    options: CameraOptions
+
+    def __init__(self, context: ActorContext) -> None:
+        super().__init__(context)
+        camera = self.options.camera
+        self._topic = FRAME + self.name
+        self._files: FileBackend | None = None
+        self._feed = PictureFeed(
+            open_source(camera, on_progress=lambda text: self.log.info("%s", text)),
+            depth=camera.queue_depth,
+            policy=camera.queue_policy,
+            format=camera.format,
+            quality=camera.jpeg_quality,
+            on_event=lambda kind, data: self.post(lambda: self._source_event(kind, data)) and None,
+        )
+        self._thread = threading.Thread(target=self._pump, name=f"pictures of {self.name}")
+
+    def on_start(self) -> None:
+        """Open the file backend if there is one, and begin to read."""
+        if self.options.file_ipc:
+            # Truncated once per start of the rig: a camera that died and came back appends.
+            fresh = self.options.file_ipc.truncate_on_init and not self.context.incarnation
+            options = msgspec.structs.replace(self.options.file_ipc, truncate_on_init=fresh)
+            self._files = FileBackend(options, on_event=self._file_event)
+            self._files.status(0, "OK")
+        self._feed.start()
+        self._thread.start()
+        self._announce()
+        self.every(_COUNT_S, self._count)
+
+    def on_stop(self) -> None:
+        """Stop reading; write what waits."""
+        self._feed.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        if self._files:
+            self._files.close()
+
+    def on_notify(self, notification: Notification) -> None:
+        """Read pictures from a camera or a video file.
+
+        Reacts to notifications:
+            ``frame_publishing.set_format``: Publishes pictures in another format: jpeg, bgr or gray.
+
+        Emits notifications:
+            ``frame_publishing.started``: Pictures are published, in this format.
+            ``frame_publishing.failed``: That format is not known; the old one stays.
+            ``camera.failed``: The camera or file does not work; it is tried again.
+
+        Emits data:
+            ``frame.<name>``: Pictures, one raw part each.
+            ``camera.<name>``: Each second: pictures read, dropped, malformed.
+        """
+        if notification["subject"] == "frame_publishing.set_format":
+            self._set_format(notification.get("format"))
+
+    def _set_format(self, wanted: object) -> None:
+        try:
+            self._feed.set_format(str(wanted))
+        except UsageError as error:
+            self.log.warning("frame_publishing.set_format: %s", error)
+            self.notify("frame_publishing.failed", camera=self.name, format=str(wanted)[:80], reason=error.message)
+            return
+        self._announce()
+
+    def _announce(self) -> None:
+        self.notify("frame_publishing.started", format=self._feed.format, camera=self.name)
+
+    def _pump(self) -> None:
+        """On a thread of its own: the publisher may be used from any thread, and waits for nobody."""
+        while True:
+            try:
+                picture = self._feed.get()
+            except StateError:
+                return  # the source has ended
+            self._publish(picture)
+            if self._files:
+                self._files.put_picture(picture)
+
+    def _publish(self, picture: Picture) -> None:
+        payload = {
+            "width": picture.width,
+            "height": picture.height,
+            "index": picture.index,
+            "timestamp": self.clock.at(picture.monotonic_s),
+            "format": picture.format,
+        }
+        self.emit(self._topic, payload, [picture.data])
+
+    def _count(self) -> None:
+        counters = self._feed.counters()
+        numbers = {name: getattr(counters, name) for name in counters.__struct_fields__}
+        self.emit(f"camera.{self.name}", {**numbers, "timestamp": self.clock.now()}, numbered=True)
+
+    def _source_event(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "failed":
+            self.log.error("%s: %s; tried again in %g s", self.name, data["reason"], data["retry_in_s"])
+            self.notify("camera.failed", camera=self.name, **data)
+        else:
+            self.log.info("%s: source %s %s", self.name, kind, data or "")
+
+    def _file_event(self, kind: str, data: dict[str, Any]) -> None:
+        self.post(lambda: self.log.warning("file backend: %s %s", kind, data))
