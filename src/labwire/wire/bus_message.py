@@ -8,11 +8,12 @@ the payload; that key is never on the wire.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 from labwire.errors import ProtocolError, UsageError
+from labwire.names import DELAYED, NOTIFY
 
 Part: TypeAlias = bytes | bytearray | memoryview
 Payload: TypeAlias = dict[str, Any]
@@ -36,6 +37,7 @@ class Header(msgspec.Struct, frozen=True):
     subject: str | None = None
     timestamp: float | None = None
     seq: int | None = None
+    emitter: str | None = None
 
 
 def _encode_other(value: object) -> object:
@@ -45,7 +47,7 @@ def _encode_other(value: object) -> object:
         return item()
     for plain in (float, int, str, bytes):
         if isinstance(value, plain):
-            return plain(value)
+            return cast("type[Any]", plain)(value)
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     raise NotImplementedError
@@ -84,7 +86,7 @@ def decode_payload(part: Part) -> Payload:
 
 
 def peek_header(part: Part) -> Header:
-    """Read subject, timestamp and seq of a payload and skip the rest; keys of another type count as absent.
+    """Read subject, timestamp, seq and emitter of a payload and skip the rest; keys of another type count as absent.
 
     Raises:
         ProtocolError: It is not exactly one MessagePack map.
@@ -94,10 +96,12 @@ def peek_header(part: Part) -> Header:
     except _MALFORMED:
         payload = decode_payload(part)
     subject, timestamp, seq = payload.get("subject"), payload.get("timestamp"), payload.get("seq")
+    emitter = payload.get("emitter")
     return Header(
         subject if isinstance(subject, str) else None,
         float(timestamp) if isinstance(timestamp, (int, float)) and not isinstance(timestamp, bool) else None,
-        seq if isinstance(seq, int) else None,
+        seq if isinstance(seq, int) and not isinstance(seq, bool) else None,
+        emitter if isinstance(emitter, str) else None,
     )
 
 
@@ -110,6 +114,23 @@ def encode_message(
         UsageError: A value of the payload has no MessagePack form.
     """
     return [topic.encode(), encode_payload(payload), *raw]
+
+
+def notification_topic(notification: Mapping[str, Any]) -> str:
+    """Return the topic that a notification goes out under: ``notify.<subject>``.
+
+    With a truthy ``delay`` (seconds) it is ``delayed_notify.<subject>``, with a truthy ``remote_notify`` (a group, or
+    a peer) ``remote_notify.<subject>``, as the original dispatcher has it.
+
+    Raises:
+        UsageError: There is no ``subject``, or it is not text.
+    """
+    subject = notification.get("subject")
+    if not isinstance(subject, str) or not subject:
+        raise UsageError(f"a notification needs a 'subject': {dict(notification)!r:.200}")
+    if notification.get("remote_notify"):
+        return f"remote_notify.{subject}"
+    return f"{DELAYED if notification.get('delay') else NOTIFY}{subject}"
 
 
 def decode_message(parts: Sequence[bytes]) -> BusMessage:
