@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from types import NoneType, UnionType
+from types import UnionType
 from typing import (
     Annotated,
     Any,
@@ -64,8 +64,12 @@ def find_mistakes(value: object, wanted: Any, path: KeyPath = ()) -> Iterator[Mi
         path: Where `value` stands.
     """
     bare = _bare(wanted)
-    if struct := _struct_in(bare, value):
+    structs = _structs_in(bare)
+    if struct := _struct_for(value, structs):
         yield from _mistakes_in_struct(value, struct, path)
+        return
+    if structs and isinstance(value, dict):
+        yield _wrong_tag(cast("dict[str, object]", value), structs, path)
         return
     found: list[Mistake] = []
     for key, inner, inner_type in _elements(value, bare):
@@ -112,18 +116,29 @@ def _bare(wanted: Any) -> Any:
     return _bare(get_args(wanted)[0]) if get_origin(wanted) is Annotated else wanted
 
 
-def _struct_in(bare: Any, value: object) -> type[msgspec.Struct] | None:
-    """Return the struct class that `value` is meant to be: the only one, or the one that its tag names."""
+def _structs_in(bare: Any) -> list[type[msgspec.Struct]]:
     members = [_bare(arg) for arg in get_args(bare)] if get_origin(bare) in {Union, UnionType} else [bare]
-    structs = [member for member in members if isinstance(member, type) and issubclass(member, msgspec.Struct)]
-    if value is None and NoneType in members:
-        return None
-    if isinstance(value, dict):
-        for struct in structs:
-            config = struct.__struct_config__
-            if config.tag_field and cast("dict[str, object]", value).get(config.tag_field) == config.tag:
-                return struct
-    return structs[0] if len(structs) == 1 else None
+    return [member for member in members if isinstance(member, type) and issubclass(member, msgspec.Struct)]
+
+
+def _struct_for(value: object, structs: Sequence[type[msgspec.Struct]]) -> type[msgspec.Struct] | None:
+    """Return the struct class that `value` is meant to be: the only one, or the one that its tag names."""
+    if len(structs) == 1 and value is not None:
+        return structs[0]
+    table = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    tagged = ((struct.__struct_config__, struct) for struct in structs)
+    return next((struct for config, struct in tagged if table.get(config.tag_field or "") == config.tag), None)
+
+
+def _wrong_tag(table: Mapping[str, object], structs: Sequence[type[msgspec.Struct]], path: KeyPath) -> Mistake:
+    key = structs[0].__struct_config__.tag_field or ""
+    tags = [str(struct.__struct_config__.tag) for struct in structs]
+    choices = ", ".join(show_value(tag) for tag in tags)
+    if key not in table:
+        return Mistake((*path, key), "is missing", f"it is one of {choices}")
+    near = nearest(str(table[key]), tags)
+    hint = f'did you mean "{near}"?' if near else ""
+    return Mistake((*path, key), f"must be one of {choices}, not {show_value(table[key])}", hint)
 
 
 def _elements(value: object, bare: Any) -> Iterator[tuple[str | int, object, Any]]:
