@@ -5,9 +5,10 @@ from pathlib import Path
 
 import labwire
 
-with labwire.connect(port=int(sys.argv[1]) if len(sys.argv) > 1 else 50020) as rig:
-    with rig.subscribe("frame.world") as pictures:
-        message = pictures.recv(timeout_s=5)
-        path = Path(f"world-{message.payload['index']}.jpg")
-        path.write_bytes(message.raw[0])
-        print(f"{path}: {message.payload['width']} x {message.payload['height']} at {message.payload['timestamp']:.3f}")
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 50020
+
+with labwire.connect(port=PORT) as rig, rig.subscribe("frame.world") as pictures:
+    message = pictures.recv(timeout_s=5)
+    path = Path(f"world-{message.payload['index']}.jpg")
+    path.write_bytes(message.raw[0])
+    print(f"{path}: {message.payload['width']} x {message.payload['height']} at {message.payload['timestamp']:.3f}")

@@ -43,8 +43,8 @@ class RigClock:
     True
     >>> clock.close()
 
-    A process that was handed the descriptor joins with ``RigClock.join(fd)``. The offset is one aligned double in shared
-    memory, written and read whole by the processor.
+    A process that was handed the descriptor joins with ``RigClock.join(fd)``. The offset is one aligned double in
+    shared memory, written and read whole by the processor.
     """
 
     def __init__(self, memory: mmap.mmap, fd: int | None = None) -> None:

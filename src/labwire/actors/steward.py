@@ -149,7 +149,9 @@ class Steward(Actor, BusOperations):
         self._readers.look(connections(self.options.sub_port), time.monotonic())
 
     def _reader_cut(self, peer: str, unsent_bytes: int, behind_s: float) -> None:
-        self.log.warning("cut the reader %s: it had not read for %.1f s (%d bytes unsent)", peer, behind_s, unsent_bytes)
+        self.log.warning(
+            "cut the reader %s: it had not read for %.1f s (%d bytes unsent)", peer, behind_s, unsent_bytes
+        )
         cut = {"peer": peer, "bytes_behind": unsent_bytes, "behind_s": behind_s, "cut_total": self._readers.cut}
         self.emit("bus.slow_subscriber", {**cut, "timestamp": self.clock.now()}, numbered=True)
 

@@ -29,7 +29,7 @@ def main() -> int:
         runner = ActorRunner(load_class(spec.actor_class), spec)
         run_until_told(runner, _STDIN)
     except LabwireError as error:
-        print(f"{spec.name}: {error}", file=sys.stderr)
+        sys.stderr.write(f"{spec.name}: {error}\n")
         return error.codes.exit_code
     return 0
 

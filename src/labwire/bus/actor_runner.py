@@ -198,7 +198,7 @@ class ActorRunner:
         )
 
     def _await_bus(self) -> None:
-        """Send through both roads until both come back: then the subscription holds and nothing is sent into the void."""
+        """Send on both roads until both come back: then the subscription holds and nothing goes into the void."""
         mark = f"bus.ready.{self._spec.name}.{os.getpid()}"
         missing = {f"{mark}.pub", f"{mark}.push"}
         self._sub.subscribe(mark)
@@ -279,7 +279,9 @@ class ActorRunner:
 
     def _fault(self, error: BaseException, notification: Notification | None = None) -> None:
         what = f" on notification {notification.get('subject')!r}" if notification else ""
-        self._log.error("%s failed%s: %s: %s", self._spec.actor_class, what, type(error).__name__, error, exc_info=error)
+        self._log.error(
+            "%s failed%s: %s: %s", self._spec.actor_class, what, type(error).__name__, error, exc_info=error
+        )
 
 
 def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:

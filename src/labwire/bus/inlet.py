@@ -1,7 +1,7 @@
 """The inlet: Remote, PULL and delayed notifications on one thread with one way into the backbone.
 
-Source: ipc-backbone, "Pupil Remote" and "Delivery guarantees". One XPUB joins the XSUB by inproc; it does not filter and,
-with NODROP, would rather wait than drop. A confirmation is sent only after a fence, published behind the message, came
+Source: ipc-backbone, "Pupil Remote" and "Delivery guarantees". One XPUB joins the XSUB by inproc; it does not filter
+and, with NODROP, would rather wait than drop. A confirmation is sent only after a fence, published behind the message, came
 out at the subscribers' side: one pipe is first in, first out, so the message came out before it.
 """
 
@@ -142,7 +142,9 @@ class Inlet:
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._out.sndtimeo = int(FENCE_LIMIT_S * 1000)
         self._out.connect(XSUB_INPROC)
-        self._back.rcvhwm = 0  # the fence must come through; everything on this socket is ours or a delayed notification
+        self._back.rcvhwm = (
+            0  # the fence must come through; everything on this socket is ours or a delayed notification
+        )
         self._back.subscribe(FENCE_TOPIC)
         self._back.subscribe(_DELAYED)
         self._back.connect(XPUB_INPROC)

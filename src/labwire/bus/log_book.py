@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import Any
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m", "DEBUG": "\x1b[2m"}
@@ -44,7 +45,7 @@ class LogFile:
     """
 
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.failed = 0
         """Lines that could not be written, because the disk is full for instance."""
         self._handler = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")

@@ -87,7 +87,9 @@ class OperationServer:
         try:
             operation = self._operations.get(name)
             if operation is None:
-                raise NotFoundError(f"{self._hello.actor} has no operation {name!r}; it has: {', '.join(self._operations)}")
+                raise NotFoundError(
+                    f"{self._hello.actor} has no operation {name!r}; it has: {', '.join(self._operations)}"
+                )
             reply = invoke(self._implementation, operation, message.parts[2])
             if isinstance(reply, LocalJob):
                 self._start_job(message.number, operation, reply)  # pyright: ignore[reportUnknownArgumentType]

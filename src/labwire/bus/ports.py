@@ -65,7 +65,11 @@ def _rows() -> Iterator[Connection]:
             fields = line.split()
             local_port = int(fields[1].rpartition(":")[2], 16)
             yield Connection(
-                local_port, _address(fields[2]), int(fields[3], 16), int(fields[4].partition(":")[0], 16), int(fields[9])
+                local_port,
+                _address(fields[2]),
+                int(fields[3], 16),
+                int(fields[4].partition(":")[0], 16),
+                int(fields[9]),
             )
 
 

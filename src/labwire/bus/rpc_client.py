@@ -187,7 +187,8 @@ class RemoteJob(Job[Any, Any]):
             case Kind.ERROR if message:
                 self._finish(None, read_error(message.parts[0]))
             case _:
-                return None
+                pass
+        return None
 
     def _finish(self, value: Any, error: BaseException | None) -> None:
         self._end = value, error

@@ -76,7 +76,11 @@ class LastValues:
     def keep(self, parts: list[bytes], now_s: float) -> None:
         """Keep a message if its payload is not too large; a flood of new topics is not kept."""
         topic = parts[0]
-        if len(parts) > 1 and len(parts[1]) <= MAX_KEPT_BYTES and (topic in self._values or len(self._values) < MAX_TOPICS):
+        if (
+            len(parts) > 1
+            and len(parts[1]) <= MAX_KEPT_BYTES
+            and (topic in self._values or len(self._values) < MAX_TOPICS)
+        ):
             self._values[topic] = parts[1], now_s
 
     def find(self, prefix: str) -> list[LastValue]:

@@ -1,8 +1,8 @@
 """The one table: each thing a person can ask of a rig, declared once as a typed abstract method.
 
 A service is an abstract class; each of its operations is an abstract method under `operation`. The actor that offers it
-implements the class, so the type checker holds it to the declaration. `client_of` gives a typed proxy of the same class.
-The RPC port, the HTTP API, the Python client, the CLI and the reference page all read `Service.operations`.
+implements the class, so the type checker holds it to the declaration. `client_of` gives a typed proxy of the same
+class. The RPC port, the HTTP API, the Python client, the CLI and the reference page all read `Service.operations`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class Operation(msgspec.Struct, frozen=True):
 class CallOperation(Protocol):
     """Whatever carries a request to a service: returns the decoded reply, or a `Job`."""
 
-    def __call__(self, operation: Operation, request: msgspec.Struct) -> Any: ...
+    def __call__(self, operation: Operation, request: msgspec.Struct) -> Any:
+        """Carry the request and return what the operation returns."""
+        ...
 
 
 def operation(*, errors: tuple[type[LabwireError], ...] = (), changes: bool = True) -> Callable[[F], F]:

@@ -225,6 +225,8 @@ class Hub:
     def _child_died(self, child: Child, why: str) -> None:
         self._rpc.actor_died(child.name, "died")
         self._actor.log.error("actor %s %s", child.name, why)
+        if child.name == STEWARD:
+            self._say(f"actor {child.name} {why}")  # it is the one that would print it
         self._actor.notify(
             "actor.died", actor=child.name, reason=why, last_error=child.last_error, restarts=child.restarts
         )

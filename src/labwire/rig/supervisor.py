@@ -128,7 +128,8 @@ class Supervisor:
             process_group=0,  # Ctrl-C is for the hub alone
         )
         child.state, child.started_s, child.start_again = State.STARTING, time.monotonic(), False
-        assert child.process.stdin and child.process.stderr
+        assert child.process.stdin
+        assert child.process.stderr
         with contextlib.suppress(BrokenPipeError):  # it died at once: the pidfd tells
             spec = msgspec.structs.replace(child.spec, incarnation=child.starts)
             child.process.stdin.write(msgspec.json.encode(spec) + b"\n")
@@ -186,7 +187,9 @@ class Supervisor:
 
     def _ended(self, child: Child) -> None:
         process = child.process
-        assert process and process.stdin and process.stderr
+        assert process
+        assert process.stdin
+        assert process.stderr
         code = process.wait()
         self._read_stderr(child)
         if rest := child.stderr_rest.decode("utf-8", "replace").strip():
@@ -224,7 +227,8 @@ class Supervisor:
         self.start(child)
 
     def _read_stderr(self, child: Child) -> None:
-        assert child.process and child.process.stderr
+        assert child.process
+        assert child.process.stderr
         fd = child.process.stderr.fileno()
         try:
             data = os.read(fd, 65536)

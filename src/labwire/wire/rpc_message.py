@@ -1,7 +1,7 @@
 """Messages of the RPC port: twelve bytes of head, then the parts that the kind asks for.
 
-The head is ``LW1``, one letter for the kind, and the request's number as eight bytes little-endian. Many requests can be
-in flight on one connection; each side numbers its own.
+The head is ``LW1``, one letter for the kind, and the request's number as eight bytes little-endian. Many requests can
+be in flight on one connection; each side numbers its own.
 """
 
 from __future__ import annotations
