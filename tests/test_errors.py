@@ -22,7 +22,7 @@ def test_the_reference_page_shows_the_table() -> None:
     lines = REFERENCE.read_text().splitlines()
     for error, codes in ERROR_CODES.items():
         cells = " | ".join(str(code) for code in codes)
-        assert f"| `{error.__name__}` | {(error.__doc__ or "").splitlines()[0]} | {cells} |" in lines
+        assert f"| `{error.__name__}` | {(error.__doc__ or '').splitlines()[0]} | {cells} |" in lines
 
 
 def test_a_subclass_has_the_codes_of_its_nearest_ancestor() -> None:

@@ -45,7 +45,7 @@ class Camera(Actor):
             policy=camera.queue_policy,
             format=camera.format,
             quality=camera.jpeg_quality,
-            on_event=lambda kind, data: self.post(lambda: self._source_event(kind, data)) and None,
+            on_event=self._source_event,
         )
         self._thread = threading.Thread(target=self._pump, name=f"pictures of {self.name}")
 
@@ -127,11 +127,12 @@ class Camera(Actor):
         self.emit(f"camera.{self.name}", {**numbers, "timestamp": self.clock.now()}, numbered=True)
 
     def _source_event(self, kind: str, data: dict[str, Any]) -> None:
+        """On the feed's thread."""
         if kind == "failed":
             self.log.error("%s: %s; tried again in %g s", self.name, data["reason"], data["retry_in_s"])
-            self.notify("camera.failed", camera=self.name, **data)
+            self.post(lambda: self.notify("camera.failed", camera=self.name, **data))
         else:
             self.log.info("%s: source %s %s", self.name, kind, data or "")
 
     def _file_event(self, kind: str, data: dict[str, Any]) -> None:
-        self.post(lambda: self.log.warning("file backend: %s %s", kind, data))
+        self.log.warning("file backend: %s %s", kind, data)

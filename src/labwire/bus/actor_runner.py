@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -291,9 +290,12 @@ def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:
         runner: The actor.
         lifeline: Descriptor whose other end the rig holds; None for an actor that stands on its own.
     """
-    stop: Callable[[], None] = lambda: runner.loop.post(runner.loop.stop) and None  # noqa: E731
+
+    def stop(*_: object) -> None:
+        runner.loop.post(runner.loop.stop)
+
     for number in (signal.SIGTERM, *((signal.SIGINT,) if lifeline is None else ())):
-        signal.signal(number, lambda *_: stop())
+        signal.signal(number, stop)
     if lifeline is not None:
         runner.loop.watch(lifeline, lambda: _read_lifeline(runner.loop, lifeline))
     runner.run()

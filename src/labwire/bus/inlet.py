@@ -1,8 +1,8 @@
 """The inlet: Remote, PULL and delayed notifications on one thread with one way into the backbone.
 
 Source: ipc-backbone, "Pupil Remote" and "Delivery guarantees". One XPUB joins the XSUB by inproc; it does not filter
-and, with NODROP, would rather wait than drop. A confirmation is sent only after a fence, published behind the message, came
-out at the subscribers' side: one pipe is first in, first out, so the message came out before it.
+and, with NODROP, would rather wait than drop. A confirmation is sent only after a fence, published behind the message,
+came out at the subscribers' side: one pipe is first in, first out, so the message came out before it.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Inlet:
         events: InletEvents | None = None,
     ) -> None:
         self.counters = InletCounters()
-        self._clock, self._replies, self._version = clock, replies, version
+        self._clock, self._version = clock, version
+        self._replies: ReplyStyle = replies
         self._events = events or InletEvents()
         self._delays = DelayQueue()
         self._newcomers: deque[float] = deque()

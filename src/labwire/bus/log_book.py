@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m", "DEBUG": "\x1b[2m"}
 _RESET = "\x1b[0m"
 _ERASE = "\r\x1b[K"
 MAX_LINE_CHARS = 16_384
+_WIDE_FIELD = re.compile(r"%[^%a-zA-Z]*(\d{4,}|\*)")
 
 
 def format_record(payload: dict[Any, Any]) -> str:
@@ -20,19 +22,25 @@ def format_record(payload: dict[Any, Any]) -> str:
 
     Raises nothing: what a foreign sender left out or filled with nonsense is shown as it is.
     """
-    message = str(payload.get("msg", ""))
-    args = payload.get("args")
-    if args:
-        try:
-            message = message % (tuple(args) if isinstance(args, list) else args)
-        except (TypeError, ValueError, KeyError):
-            message = f"{message} {args!r}"
+    message = _merge(str(payload.get("msg", ""))[:MAX_LINE_CHARS], payload.get("args"))
     created = payload.get("created")
     moment = created if isinstance(created, (int, float)) and 0 <= created < 1e11 else time.time()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d}"
     line = f"{stamp} {payload.get('levelname', '?')!s:<8} {payload.get('name', '?')}: {message}"
     trace = payload.get("exc_text")
     return (f"{line}\n{trace}" if isinstance(trace, str) and trace else line)[:MAX_LINE_CHARS]
+
+
+def _merge(message: str, args: object) -> str:
+    if not args:
+        return message
+    if _WIDE_FIELD.search(message):
+        return f"{message} {args!r}"  # '%999999999d' from a stranger must not cost a gigabyte
+    values: object = tuple(cast("list[object]", args)) if isinstance(args, list) else args
+    try:
+        return message % values
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return f"{message} {args!r}"
 
 
 class LogFile:
@@ -50,7 +58,7 @@ class LogFile:
         """Lines that could not be written, because the disk is full for instance."""
         self._handler = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
         self._handler.setFormatter(logging.Formatter("%(message)s"))
-        self._handler.handleError = self._count_failure  # type: ignore[method-assign]
+        self._handler.handleError = self._count_failure
 
     def write(self, text: str) -> None:
         """Write one record; a failure is counted, not raised."""

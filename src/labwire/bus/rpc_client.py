@@ -35,7 +35,7 @@ class RpcClient:
     def __init__(self, url: str, *, timeout_s: float = 10.0, context: zmq.Context[Any] | None = None) -> None:
         self.url = url
         self.timeout_s = timeout_s
-        self._context = context or zmq.Context.instance()
+        self._context: zmq.Context[Any] = context or zmq.Context.instance()
         self._idle: list[_Line] = []
         self._lock = threading.Lock()
         self._closed = False

@@ -174,10 +174,10 @@ def client_of(service: type[S], call: CallOperation) -> S:
 
         method.__name__, method.__doc__ = row.name, row.doc
         declared = getattr(service, row.name)
-        method.__signature__ = inspect.signature(declared)  # pyright: ignore[reportFunctionMemberAccess]
+        method.__signature__ = inspect.signature(declared)
         method.__annotations__ = declared.__annotations__
         method.__module__ = declared.__module__
         return method
 
     rows = {name: forward(row) for name, row in service.operations().items()}
-    return type(f"{service.__name__}Client", (service,), {**rows, "__doc__": service.__doc__})()
+    return cast("S", type(f"{service.__name__}Client", (service,), {**rows, "__doc__": service.__doc__})())
