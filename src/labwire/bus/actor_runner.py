@@ -24,7 +24,7 @@ from labwire.clock import RigClock
 from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import services_of
-from labwire.strict import Strict
+from labwire.strict import Strict, find_mistakes
 from labwire.wire.bus_message import decode_payload
 from labwire.wire.rpc_message import Hello
 
@@ -91,11 +91,12 @@ def read_config(actor_class: type[Actor], config: dict[str, Any], name: str) -> 
     Raises:
         ConfigError: An option is unknown or has the wrong type.
     """
-    try:
+    mistakes = list(find_mistakes(config, actor_class.Config))
+    if not mistakes:
         return msgspec.convert(config, actor_class.Config)
-    except msgspec.ValidationError as error:
-        known = ", ".join(actor_class.Config.__struct_fields__) or "none"
-        raise ConfigError(f"actor {name!r}: {error}; its options are: {known}") from error
+    lines = [f"{'.'.join(map(str, path)) or 'options'}: {text} {hint}".rstrip() for path, text, hint in mistakes]
+    known = ", ".join(actor_class.Config.__struct_fields__) or "none"
+    raise ConfigError(f"actor {name!r}: {'; '.join(lines)} (its options: {known})")
 
 
 class ActorRunner:
