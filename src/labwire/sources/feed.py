@@ -143,7 +143,7 @@ class PictureFeed:
                         return
                 except LabwireError as error:
                     self._back_off(error.message)
-                except Exception as error:  # noqa: BLE001  a source is foreign code: it must not end the thread
+                except Exception as error:  # a source is foreign code: it must not end the thread
                     _log.exception("reading %s failed in a way that was not foreseen", self._source.describe().name)
                     self._back_off(f"{type(error).__name__}: {error}")
         finally:
@@ -182,5 +182,5 @@ class PictureFeed:
             return
         try:
             self._on_event(kind, data)
-        except Exception:  # noqa: BLE001  nor must a listener
+        except Exception:  # nor must a listener
             _log.exception("telling of %s %r failed", kind, data)
