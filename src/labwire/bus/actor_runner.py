@@ -30,7 +30,7 @@ from labwire.wire.rpc_message import Hello
 
 READY_LIMIT_S = 10.0
 _READY_STEP_MS = 20
-_ALIVE_S = 1.0
+_HELLO_S = 1.0
 _BATCH = 100
 NOISY_HZ = 10.0
 """The spec: who needs more than ten notifications a second has data, not notifications."""
@@ -159,8 +159,8 @@ class ActorRunner:
         self.loop.watch(self._sub, self._take_notifications)
         self.actor.on_start()
         self._server.start()
-        self.loop.every(_ALIVE_S, self._server.say_alive)
-        self.loop.every(_ALIVE_S, self._report)
+        self.loop.every(_HELLO_S, self._server.say_hello)
+        self.loop.every(_HELLO_S, self._report)
 
     def run(self) -> None:
         """Start, serve until told to stop, and end."""
@@ -250,7 +250,7 @@ class ActorRunner:
     def _report(self) -> None:
         """Tell the steward what only this process knows."""
         sent = self.actor.notifications_sent
-        rate, self._reported = (sent - self._reported) / _ALIVE_S, sent
+        rate, self._reported = (sent - self._reported) / _HELLO_S, sent
         if rate > NOISY_HZ or self.malformed:
             report = {"actor": self._spec.name, "notifications_hz": rate, "malformed": self.malformed}
             self._publisher.publish("bus.report", report)

@@ -54,11 +54,11 @@ class OperationServer:
     def start(self) -> None:
         """Introduce the actor to the broker and serve from now on."""
         self._loop.watch(self._socket, self._take)
-        self._send(Kind.HELLO, 0, [msgspec.msgpack.encode(self._hello)])
+        self.say_hello()
 
-    def say_alive(self) -> None:
-        """Tell the broker that the loop still turns."""
-        self._send(Kind.ALIVE, 0, [])
+    def say_hello(self) -> None:
+        """Tell the broker who this is, and that the loop still turns."""
+        self._send(Kind.HELLO, 0, [msgspec.msgpack.encode(self._hello)])
 
     def close(self) -> None:
         """Cancel long work, wait a moment for it, and leave."""

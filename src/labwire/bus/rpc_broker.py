@@ -22,7 +22,8 @@ from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode
 
 MAX_PENDING = 10_000
 SILENCE_S = 5.0
-"""An actor that says nothing for so long is taken for gone; it says ALIVE every second."""
+"""An actor that says nothing for so long is taken for gone, unless its process is seen to live; it says HELLO every
+second, so that it is known again as soon as it can be heard again."""
 
 Outgoing: TypeAlias = Iterator[tuple[bytes, list[bytes]]]
 
@@ -74,8 +75,6 @@ class RpcBroker:
                 yield from self._answer(identity, message)
             case Kind.HELLO:
                 yield from self._hello(identity, message)
-            case Kind.ALIVE:
-                self._alive(identity)
             case Kind.BYE:
                 yield from self.forget(self._names.get(identity, ""), "ended")
 
@@ -83,10 +82,17 @@ class RpcBroker:
         """Return all actors that are known now."""
         return [peer.hello for peer in list(self.peers.values())]
 
-    def expire(self, now_s: float) -> Outgoing:
-        """Forget actors that have been silent for `SILENCE_S`."""
-        for name in [name for name, peer in self.peers.items() if now_s - peer.last_seen_s > SILENCE_S]:
-            yield from self.forget(name, f"has been silent for {SILENCE_S:g} s")
+    def expire(self, now_s: float, lives: Callable[[Hello], bool]) -> Outgoing:
+        """Forget actors that have been silent for `SILENCE_S`.
+
+        Args:
+            now_s: The monotonic clock.
+            lives: Tells whether the process of an actor is seen to live, busy with something long.
+        """
+        silent = [name for name, peer in self.peers.items() if now_s - peer.last_seen_s > SILENCE_S]
+        for name in silent:
+            if not lives(self.peers[name].hello):
+                yield from self.forget(name, f"has been silent for {SILENCE_S:g} s")
 
     def forget(self, name: str, why: str) -> Outgoing:
         """Forget an actor; its open requests are answered with `PeerGoneError`."""
@@ -152,15 +158,14 @@ class RpcBroker:
             yield identity, _error(message.number, ProtocolError(f"HELLO cannot be read: {error}"))
             return
         known = self.peers.get(hello.actor)
+        if known is not None and known.identity == identity and known.hello == hello:
+            known.last_seen_s = time.monotonic()
+            return
         if known is not None and known.identity != identity:
             yield from self.forget(hello.actor, "was replaced")
         self.peers[hello.actor] = _Peer(hello, identity, time.monotonic())
         self._names[identity] = hello.actor
         self.on_change()
-
-    def _alive(self, identity: bytes) -> None:
-        if name := self._names.get(identity):
-            self.peers[name].last_seen_s = time.monotonic()
 
 
 def _error(number: int, error: LabwireError) -> list[bytes]:

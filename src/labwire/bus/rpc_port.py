@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import zmq
 
 from labwire.bus.backbone import bind
 from labwire.bus.rpc_broker import Outgoing, RpcBroker
+from labwire.wire.rpc_message import Hello
 
 RPC_INPROC = "inproc://rpc"
 _STOP_INPROC = "inproc://rpc-stop"
@@ -90,7 +93,7 @@ class RpcPort:
                 if self._router in ready:
                     identity, *parts = self._router.recv_multipart()
                     self._send_all(self.broker.receive(identity, parts))
-                self._send_all(self.broker.expire(time.monotonic()))
+                self._send_all(self.broker.expire(time.monotonic(), _lives))
             except zmq.ContextTerminated:
                 return
             except Exception as error:  # never let an input end this thread
@@ -108,3 +111,16 @@ class RpcPort:
                 self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
             except zmq.ZMQError:
                 self.unsent += 1  # the peer has gone, or does not read
+
+
+def _lives(hello: Hello) -> bool:
+    """Tell whether the process of an actor on this computer lives; of another computer nothing is known."""
+    if hello.host != socket.gethostname() or hello.pid <= 0:
+        return False
+    try:
+        os.kill(hello.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

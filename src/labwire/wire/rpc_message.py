@@ -34,9 +34,7 @@ class Kind(Enum):
     PROGRESS = b"P"
     """(actor, broker) progress report."""
     HELLO = b"H"
-    """(actor) `Hello`: it is ready and offers these services."""
-    ALIVE = b"A"
-    """(actor) no parts, every second."""
+    """(actor, every second) `Hello`: it is ready and offers these services."""
     BYE = b"B"
     """(actor) no parts: it ends on purpose."""
 
@@ -48,7 +46,6 @@ _PARTS_OF = {
     Kind.ERROR: 1,
     Kind.PROGRESS: 1,
     Kind.HELLO: 1,
-    Kind.ALIVE: 0,
     Kind.BYE: 0,
 }
 
