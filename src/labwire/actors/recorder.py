@@ -1,0 +1,233 @@
+"""The recorder on the bus: sessions start and stop by notification and by operation."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.errors import LabwireError
+from labwire.operations.actors import Actors
+from labwire.operations.job import Job
+from labwire.operations.recordable import Recordable
+from labwire.operations.recording import (
+    Recording,
+    RecordingStarted,
+    RecordingStopped,
+    Repaired,
+    RepairProgress,
+    SessionList,
+)
+from labwire.sessions import events
+from labwire.sessions.config import RecorderConfig
+from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.recording import State as RecorderState
+
+_SLICE_MS = 100
+_STATE_S = 1.0
+_FOLLOWED = ("recording.should_start", "recording.should_stop")
+
+
+class Recorder(Actor, Recording):
+    """Records sessions: every message that the rig selects, and the pictures as video."""
+
+    Config = RecorderConfig
+    options: RecorderConfig
+    reacts_to = _FOLLOWED
+
+    def __init__(self, context: ActorContext) -> None:
+        super().__init__(context)
+        self._recorder = SessionRecorder(
+            self.options,
+            self.clock,
+            rig=dict(context.rig_config),
+            on_event=self._post_event,
+        )
+        self._ending = threading.Event()
+        self._started_s = 0.0
+        self._written_before = (0.0, 0)
+        self._sub = context.zmq_context.socket(zmq.SUB)
+        self._sub.linger = 0
+        self._sub.rcvhwm = 100_000
+        for prefix in self.options.topics:
+            self._sub.subscribe(prefix)
+        self._reader = threading.Thread(target=self._read, name="recorder reads")
+
+    def on_start(self) -> None:
+        """Read the bus from now on; what comes while no session runs is let go."""
+        Path(self.options.root).mkdir(parents=True, exist_ok=True)
+        self._sub.connect(self.context.sub_url)
+        self._reader.start()
+        self.every(_STATE_S, self._publish_state)
+
+    def on_stop(self) -> None:
+        """Make the running session whole."""
+        try:
+            if self._recorder.state is RecorderState.RECORDING:
+                self._stop_and_tell()
+        finally:
+            self._ending.set()
+            if self._reader.is_alive():
+                self._reader.join()
+            self._sub.close()
+
+    def on_notify(self, notification: Notification) -> None:
+        """Record the bus into session folders.
+
+        Reacts to notifications:
+            ``recording.should_start``: Starts a new session, named by ``session_name``.
+            ``recording.should_stop``: Stops the current session.
+            ``clock.changed``: Notes in the session that rig time was set.
+
+        Emits notifications:
+            ``recording.started``: A new session has started; ``rec_path`` is its folder.
+            ``recording.stopped``: The current session has ended and its files are whole.
+            ``recording.failed``: It could not start, or could not go on; ``reason`` says why.
+            ``recording.warning``: Something to look at: the disk is getting full, a stream failed.
+
+        Emits data:
+            ``recorder.state``: Each second: what is recorded, how much, how long the disk lasts.
+        """
+        match notification["subject"]:
+            case "recording.should_start":
+                self._on_should_start(notification.get("session_name"))
+            case "recording.should_stop":
+                self._on_should_stop()
+            case "clock.changed":
+                before_s, after_s = notification.get("offset_before_s"), notification.get("offset_after_s")
+                moment_s = notification.get("monotonic_s")
+                if isinstance(before_s, float) and isinstance(after_s, float) and isinstance(moment_s, float):
+                    self._recorder.clock_changed(before_s, after_s, moment_s)
+            case _:
+                pass
+
+    def _on_should_start(self, name: object) -> None:
+        try:
+            self.start(name.strip() if isinstance(name, str) else "")
+        except LabwireError as error:
+            self._failed(error.message)
+
+    def _on_should_stop(self) -> None:
+        try:
+            self.stop()
+        except LabwireError as error:
+            self.log.warning("recording.should_stop: %s", error)
+
+    # --- operations
+
+    def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
+        """See `Recording.start`."""
+        started = self._recorder.start(name, require=require)
+        self._started_s = time.monotonic()
+        self.log.info("recording to %s", started.rec_path)
+        for failure in started.failed:
+            self.log.error("%s does not record: %s", failure.stream, failure.reason)
+        session = self._recorder.session
+        self.notify(
+            "recording.started",
+            rec_path=started.rec_path,
+            session_name=started.session_name,
+            start_time_synced=session.start_rig_time_s if session else self.clock.now(),
+            record_eye=True,
+            streams=started.started,
+            failed=[msgspec.structs.asdict(failure) for failure in started.failed],
+            timestamp=self.clock.now(),
+        )
+        return started
+
+    def stop(self) -> RecordingStopped:
+        """See `Recording.stop`."""
+        return self._stop_and_tell()
+
+    def list(self) -> SessionList:
+        """See `Recording.list`."""
+        return self._recorder.list()
+
+    def repair(self, session: str) -> Job[RepairProgress, Repaired]:
+        """See `Recording.repair`."""
+        return self._recorder.repair(session)
+
+    # --- what the bus hears
+
+    def _stop_and_tell(self) -> RecordingStopped:
+        stopped = self._recorder.stop()
+        self._tell_stopped(stopped.rec_path, stopped.duration_s, "stopped")
+        return stopped
+
+    def _tell_stopped(self, rec_path: str, duration_s: float, ended: str) -> None:
+        self.log.info("recorded %.1f s to %s", duration_s, rec_path)
+        self.notify(
+            "recording.stopped", rec_path=rec_path, duration_s=duration_s, ended=ended, timestamp=self.clock.now()
+        )
+
+    def _failed(self, reason: str) -> None:
+        self.log.error("not recording: %s", reason)
+        self.notify("recording.failed", reason=reason, timestamp=self.clock.now())
+
+    def _post_event(self, kind: str, data: dict[str, object]) -> None:
+        self.post(lambda: self._recorder_event(kind, data))
+
+    def _recorder_event(self, kind: str, data: dict[str, Any]) -> None:
+        """On the loop: what goes wrong in a session, and sessions that end by themselves."""
+        if kind == events.ENDED:
+            self.log.error("the session ended by itself: %s", data.get("ended"))
+            self._tell_stopped(str(data["rec_path"]), float(data["duration_s"]), str(data.get("ended")))
+        else:
+            self.log.error("recording: %s %s", kind, data)
+            self.notify("recording.warning", kind=kind, timestamp=self.clock.now(), **data)
+
+    def _publish_state(self) -> None:
+        counters = self._recorder.counters()
+        session = self._recorder.session
+        written_bytes = sum(stream.written_bytes for stream in counters.values())
+        free_bytes = shutil.disk_usage(self.options.root).free
+        state = {
+            "recording": session is not None,
+            "rec_path": session.path if session else "",
+            "duration_s": time.monotonic() - self._started_s if session else 0.0,
+            "written": sum(stream.written for stream in counters.values()),
+            "written_bytes": written_bytes,
+            "dropped": sum(stream.dropped for stream in counters.values()),
+            "malformed": sum(stream.malformed for stream in counters.values()),
+            "gaps": sum(stream.gaps for stream in counters.values()),
+            "free_bytes": free_bytes,
+            "disk_hours": self._disk_hours(written_bytes, free_bytes),
+            "timestamp": self.clock.now(),
+        }
+        self.emit("recorder.state", state, numbered=True)
+
+    def _disk_hours(self, written_bytes: int, free_bytes: int) -> float | None:
+        """Hours until the disk is as full as the rig allows, at the rate of the last second; None while nothing grows."""
+        now_s = time.monotonic()
+        before_s, before_bytes = self._written_before
+        self._written_before = now_s, written_bytes
+        rate = (written_bytes - before_bytes) / max(now_s - before_s, 1e-3)
+        left_bytes = max(0, free_bytes - self.options.disk_stop_bytes)
+        return left_bytes / rate / 3600 if rate > 0 and before_bytes else None
+
+    def _find_recordables(self) -> dict[str, Recordable]:
+        """Return the other actors that can be recorded, as they are in the rig now."""
+        actors = self.service_of(Actors, timeout_s=2.0).list()
+        names = [actor.name for actor in actors if Recordable.service in actor.services]
+        return {name: self.service_of(Recordable, target=name) for name in names}
+
+    # --- the reader's thread
+
+    def _read(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._sub, zmq.POLLIN)
+        while not self._ending.is_set():
+            if not poller.poll(_SLICE_MS):
+                continue
+            received_s = time.monotonic()
+            try:
+                while True:
+                    self._recorder.put(self._sub.recv_multipart(zmq.NOBLOCK), received_s)
+            except zmq.Again:
+                continue
