@@ -1,0 +1,29 @@
+"""What a recorder tells of itself while it runs; the actor turns it into notifications and log records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+OnEvent: TypeAlias = Callable[[str, dict[str, object]], None]
+"""Called with the kind of an event and what there is to say of it, on a thread of the recorder; must not block."""
+
+DISK_LOW = "disk_low"
+"""Less free space than the config's limits: ``path, free_bytes, limit_bytes``, ``stopping``."""
+DATA_LOST = "data_lost"
+"""Messages arrived and were not written: ``stream, messages, reason``."""
+MALFORMED = "malformed"
+"""Messages were not in the form that a stream needs: ``stream, messages, reason``."""
+GAPS = "gaps"
+"""Messages were lost before they arrived, by their numbers: ``stream, messages, reason``."""
+STREAM_FAILED = "stream_failed"
+"""A stream of the recorder ended early: ``stream, reason``."""
+ENDED = "ended"
+"""The session ended by itself: ``ended`` and the fields of `RecordingStopped`."""
+
+STOPPED = "stopped"
+"""A session's end that somebody asked for."""
+DISK_WAS_LOW = "disk_low"
+"""A session's end below the config's `disk_stop_bytes`."""
+DISK_FAILED = "disk_failed"
+"""A session's end because the disk took no more."""

@@ -1,0 +1,170 @@
+"""Make a session whole that a crash cut off: the log, the Player's files, the videos, the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from labwire.errors import CancelledError, LabwireError, NotFoundError, StateError
+from labwire.operations.recordable import StreamCounters
+from labwire.operations.recording import Repaired, RepairProgress
+from labwire.sessions import bus_log, manifest, player_format, video
+from labwire.sessions.ballast import drop_ballast
+from labwire.sessions.files import TEMPORARY, replace_file
+from labwire.sessions.lock import is_locked
+from labwire.sessions.manifest import Manifest
+from labwire.sessions.manifest_repair import clock_changes_from_log, manifest_from_log
+from labwire.sessions.mcap_repair import is_whole, repair_log
+from labwire.sessions.mcap_scan import LogScan, scan_log
+from labwire.sessions.pldata_repair import repair_pldata
+from labwire.sessions.timestamps import SUFFIX as TIMESTAMPS_SUFFIX
+from labwire.sessions.timestamps import header_count
+from labwire.sessions.video_repair import is_finished, repair_video
+
+
+def repair_session(
+    folder: Path,
+    *,
+    report: Callable[[RepairProgress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Repaired:
+    """Make a session whole in place. Nothing that is whole is changed, so doing it twice does no harm.
+
+    Args:
+        folder: Of the session.
+        report: Hears of progress.
+        cancelled: Asked between steps and within long ones.
+
+    Raises:
+        NotFoundError: The folder is no session.
+        StateError: It is still being recorded.
+        ProtocolError: A file is not what its name says; what was mended before stays mended.
+        CancelledError: `cancelled` said so; another repair finishes the work.
+        OSError: The disk fails; another repair finishes the work.
+    """
+    log_path = folder / bus_log.FILE_NAME
+    if not log_path.exists() and not (folder / manifest.FILE_NAME).exists():
+        raise NotFoundError(f"{folder} is not a session", path=str(folder))
+    if is_locked(log_path):
+        raise StateError(f"{folder} is still being recorded: stop the recording before repairing it", path=str(folder))
+    return _Repair(folder, report, cancelled).run()
+
+
+class _Repair:
+    def __init__(self, folder: Path, report: Callable[[RepairProgress], None], cancelled: Callable[[], bool]) -> None:
+        self._folder, self._report, self._cancelled = folder, report, cancelled
+        self._log_path = folder / bus_log.FILE_NAME
+        self._changes: list[str] = []
+        self._counts: dict[str, int] = {}
+
+    def run(self) -> Repaired:
+        try:
+            known = manifest.read_manifest(self._folder)
+        except LabwireError:
+            known = None
+        if known is not None and known.state in (manifest.COMPLETE, manifest.REPAIRED) and self._looks_whole():
+            log = known.counters.get(bus_log.STREAM, StreamCounters())
+            return Repaired(str(self._folder), [], log.written)
+        scan = self._repair_log()
+        session = self._restore_manifest(known, scan)
+        self._repair_player(session)
+        self._repair_videos(session)
+        self._remove_leftovers()
+        self._finish_manifest(session)
+        return Repaired(str(self._folder), self._changes, scan.message_count)
+
+    def _looks_whole(self) -> bool:
+        data = (header_count(path.with_name(path.stem + TIMESTAMPS_SUFFIX)) for path in self._files("*.pldata"))
+        return (
+            is_whole(self._log_path)
+            and all(count is not None for count in data)
+            and all(is_finished(path) for path in self._files("*.mp4"))
+            and not self._files(f"*{TEMPORARY}")
+        )
+
+    def _files(self, pattern: str) -> list[Path]:
+        return sorted(path for path in self._folder.glob(pattern) if path.is_file() and not path.is_symlink())
+
+    def _progress_of(self, step: str) -> Callable[[int, int], None]:
+        def progress(done_bytes: int, total_bytes: int) -> None:
+            if self._cancelled():
+                raise CancelledError(f"the repair of {self._folder} was cancelled at {step}; another one finishes it")
+            self._report(RepairProgress(step, done_bytes, total_bytes))
+
+        progress(0, 0)
+        return progress
+
+    def _repair_log(self) -> LogScan:
+        progress = self._progress_of(bus_log.FILE_NAME)
+        if not self._log_path.exists():
+            self._log_path.touch()
+            self._changes.append(f"{bus_log.FILE_NAME} was missing: an empty log stands there now")
+        elif is_whole(self._log_path):
+            with self._log_path.open("rb") as file:
+                return scan_log(file.fileno(), progress)
+        scan, torn_bytes = repair_log(self._log_path, progress)
+        cut = f"cut {torn_bytes} torn bytes, " if torn_bytes else ""
+        self._changes.append(f"{bus_log.FILE_NAME}: {cut}wrote the index of {scan.message_count} messages")
+        return scan
+
+    def _restore_manifest(self, known: Manifest | None, scan: LogScan) -> Manifest:
+        """Return what is known of the session from its manifest and its log."""
+        if known is None:
+            known = manifest_from_log(scan.notes, self._folder)
+            self._changes.append(f"{manifest.FILE_NAME} was missing or broken: wrote it from the log")
+        self._counts[bus_log.STREAM] = scan.message_count
+        duration_s = known.duration_s
+        if scan.last_log_time_ns is not None:
+            duration_s = max(duration_s, (scan.last_log_time_ns - known.start_epoch_us * 1000) / 1e9)
+        changes = clock_changes_from_log(scan.notes)
+        if len(changes) < len(known.clock_changes):
+            changes = known.clock_changes
+        return msgspec.structs.replace(known, duration_s=duration_s, clock_changes=changes)
+
+    def _repair_player(self, session: Manifest) -> None:
+        data = self._files("*.pldata")
+        info = self._folder / player_format.INFO_FILE
+        if not data and not info.exists():
+            return
+        for path in data:
+            done = repair_pldata(path, self._progress_of(path.name))
+            self._counts[player_format.STREAM] = self._counts.get(player_format.STREAM, 0) + done.count
+            if done.wrote_timestamps:
+                cut = f"cut {done.torn_bytes} torn bytes, " if done.torn_bytes else ""
+                self._changes.append(f"{path.name}: {cut}wrote the timestamps of {done.count} data")
+        if player_format.recorded_duration_s(info) != session.duration_s:
+            replace_file(info, player_format.encode_info(session.start, session.duration_s))
+            self._changes.append(f"{info.name}: wrote the duration, {session.duration_s:.3f} s")
+
+    def _repair_videos(self, session: Manifest) -> None:
+        for path in self._files("*.mp4"):
+            self._progress_of(path.name)
+            done = repair_video(path, session.start_rig_time_s)
+            if done is None:
+                continue
+            self._counts[video.STREAM] = self._counts.get(video.STREAM, 0) + done.count
+            if not done.count:
+                self._changes.append(f"{path.name}: removed, it had no whole picture")
+            elif done.wrote_index or done.wrote_timestamps:
+                cut = f"cut {done.torn_bytes} torn bytes, " if done.torn_bytes else ""
+                self._changes.append(f"{path.name}: {cut}wrote index and timestamps of {done.count} pictures")
+
+    def _remove_leftovers(self) -> None:
+        for path in self._files(f"*{TEMPORARY}"):
+            path.unlink()
+            self._changes.append(f"{path.name}: removed, it was never finished")
+        drop_ballast(self._folder)
+
+    def _finish_manifest(self, session: Manifest) -> None:
+        counters = dict(session.counters)
+        for stream, count in self._counts.items():
+            old = counters.get(stream, StreamCounters())
+            received = max(old.received, count + old.dropped)
+            counters[stream] = msgspec.structs.replace(old, written=count, received=received)
+        if self._changes or session.state not in (manifest.COMPLETE, manifest.REPAIRED):
+            repaired = msgspec.structs.replace(
+                session, state=manifest.REPAIRED, counters=counters, repairs=[*session.repairs, *self._changes]
+            )
+            manifest.write_manifest(self._folder, repaired)

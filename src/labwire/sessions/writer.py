@@ -1,0 +1,108 @@
+"""The thread that turns waiting messages into files: the log first, then every view of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from labwire.errors import DeviceError, ProtocolError
+from labwire.operations.recordable import SessionStart
+from labwire.sessions.message_queue import Item, MessageQueue
+from labwire.sessions.sink import ClockChange, Received, Sink
+from labwire.sessions.video import PictureVideos
+from labwire.wire.bus_message import peek_header
+
+_STOP_WITHIN_S = 60.0
+
+
+class SessionWriter:
+    """Feed the sinks of one session from its queue, on a thread of its own.
+
+    Args:
+        queue: Where the messages wait.
+        sinks: By stream, in the order in which they are fed.
+        videos: Takes the pictures out of the messages; None records none.
+        session: The session.
+        pause_s: How long a batch may gather before it is written.
+        on_failure: Called on the writer's thread with the stream and the reason when a sink fails; it is not fed again.
+    """
+
+    def __init__(
+        self,
+        queue: MessageQueue,
+        sinks: Mapping[str, Sink],
+        videos: PictureVideos | None,
+        session: SessionStart,
+        *,
+        pause_s: float,
+        on_failure: Callable[[str, Exception], None],
+    ) -> None:
+        self._queue = queue
+        self._sinks = dict(sinks)
+        self._videos = videos
+        self._start_s, self._start_ns = session.start_monotonic_s, session.start_epoch_us * 1000
+        self._pause_s = pause_s
+        self._on_failure = on_failure
+        self._thread = threading.Thread(target=self._run, name="labwire-recorder", daemon=True)
+
+    def start(self) -> None:
+        """Write from now on."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until the closed queue is drained.
+
+        Raises:
+            DeviceError: The disk does not answer.
+        """
+        if self._thread.ident is None:
+            return
+        self._thread.join(_STOP_WITHIN_S)
+        if self._thread.is_alive():
+            raise DeviceError(
+                f"the disk has not answered for {_STOP_WITHIN_S:g} s: {self._queue.waiting} messages wait"
+            )
+
+    def _run(self) -> None:
+        while items := self._queue.take_all():
+            self._write(items)
+            self._each(lambda sink: sink.flush())
+            self._queue.linger(self._pause_s)
+
+    def _write(self, items: list[Item]) -> None:
+        videos, start_s, start_ns = self._videos, self._start_s, self._start_ns
+        for content, monotonic_s in items:
+            if isinstance(content, ClockChange):
+                self._change_clock(content)
+                continue
+            header = picture = None
+            if len(content) > 1:
+                try:
+                    header = peek_header(content[1])
+                except ProtocolError:
+                    pass  # the log keeps it byte for byte and counts it
+            if videos is not None and videos.is_picture(content[0]):
+                picture = videos.take(content, monotonic_s)
+            log_time_ns = max(0, start_ns + round((monotonic_s - start_s) * 1e9))
+            message = Received(content, monotonic_s, log_time_ns, header, picture)
+            for stream, sink in self._sinks.items():
+                try:
+                    sink.append(message)
+                except Exception as error:  # whatever a sink does, the others go on
+                    self._fail(stream, error)
+
+    def _change_clock(self, change: ClockChange) -> None:
+        if self._videos is not None:
+            self._videos.change_clock(change)
+        self._each(lambda sink: sink.change_clock(change))
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        for stream, sink in list(self._sinks.items()):
+            try:
+                act(sink)
+            except Exception as error:
+                self._fail(stream, error)
+
+    def _fail(self, stream: str, error: Exception) -> None:
+        self._sinks = {name: sink for name, sink in self._sinks.items() if name != stream}
+        self._on_failure(stream, error)
