@@ -15,10 +15,11 @@ from labwire.names import FRAME
 from labwire.picture import Picture
 from labwire.sources.config import CameraConfig
 from labwire.sources.feed import PictureFeed
-from labwire.sources.opening import open_source
+from labwire.sources.from_config import picture_feed_of, picture_source_of
 from labwire.strict import Strict
 
 _COUNT_S = 1.0
+_PROGRESS_STEP = 0.25
 
 
 class CameraOptions(Strict):
@@ -36,21 +37,16 @@ class Camera(Actor):
 
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
-        camera = self.options.camera
         self._topic = FRAME + self.name
         self._files: FileBackend | None = None
-        self._feed = PictureFeed(
-            open_source(camera, on_progress=lambda text: self.log.info("%s", text)),
-            depth=camera.queue_depth,
-            policy=camera.queue_policy,
-            format=camera.format,
-            quality=camera.jpeg_quality,
-            on_event=self._source_event,
-        )
+        self._feed: PictureFeed
+        self._shown_progress = 0.0
         self._thread = threading.Thread(target=self._pump, name=f"pictures of {self.name}")
 
     def on_start(self) -> None:
         """Open the file backend if there is one, and begin to read."""
+        camera = self.options.camera
+        self._feed = picture_feed_of(camera, picture_source_of(camera, on_progress=self._making), self._source_event)
         if self.options.file_ipc:
             # Truncated once per start of the rig: a camera that died and came back appends.
             fresh = self.options.file_ipc.truncate_on_init and not self.context.incarnation
@@ -64,8 +60,8 @@ class Camera(Actor):
 
     def on_stop(self) -> None:
         """Stop reading; write what waits."""
-        self._feed.close()
         if self._thread.is_alive():
+            self._feed.close()
             self._thread.join(timeout=5)
         if self._files:
             self._files.close()
@@ -125,6 +121,12 @@ class Camera(Actor):
         counters = self._feed.counters()
         numbers = {name: getattr(counters, name) for name in counters.__struct_fields__}
         self.emit(f"camera.{self.name}", {**numbers, "timestamp": self.clock.now()}, numbered=True)
+
+    def _making(self, done: float) -> None:
+        """Tell how far the demo's clip is, which is made at the first start."""
+        if done - self._shown_progress >= _PROGRESS_STEP or done >= 1.0:
+            self._shown_progress = done
+            self.log.info("%s: making the demo's clip, once: %d %%", self.name, round(done * 100))
 
     def _source_event(self, kind: str, data: dict[str, Any]) -> None:
         """On the feed's thread."""

@@ -29,11 +29,11 @@ class SimulatedEyes(Actor):
         super().__init__(context)
         self._generator = Generator(self.options.source)
         self._interval_s = 1.0 / self.options.source.rate_hz
-        self._next_s = 0.0
+        self._born_s = self._next_s = 0.0
 
     def on_start(self) -> None:
         """Begin to emit."""
-        self._next_s = time.monotonic()
+        self._born_s = self._next_s = time.monotonic()
         self._tick()
         for eye in self.options.source.eyes:
             self.notify("eye_process.started", eye_id=eye)
@@ -69,7 +69,7 @@ class SimulatedEyes(Actor):
         if now_s - self._next_s > _MAX_BEHIND_S:
             self._next_s = now_s
         while self._next_s <= now_s:
-            for topic, payload in self._generator.samples(self.clock.at(self._next_s)):
+            for topic, payload in self._generator.messages(self._next_s - self._born_s, self.clock.at(self._next_s)):
                 self.emit(topic, payload)
             self._next_s += self._interval_s
         self.call_later(max(0.0, self._next_s - time.monotonic()), self._tick)
