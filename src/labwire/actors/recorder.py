@@ -203,7 +203,7 @@ class Recorder(Actor, Recording):
         self.emit("recorder.state", state, numbered=True)
 
     def _disk_hours(self, written_bytes: int, free_bytes: int) -> float | None:
-        """Hours until the disk is as full as the rig allows, at the rate of the last second; None while nothing grows."""
+        """Hours until the disk is as full as the rig allows, at the present rate; None while nothing grows."""
         now_s = time.monotonic()
         before_s, before_bytes = self._written_before
         self._written_before = now_s, written_bytes
