@@ -47,6 +47,7 @@ class Recorder(Actor, Recording):
             self.options,
             self.clock,
             rig=dict(context.rig_config),
+            recordables=self._find_recordables,
             on_event=self._post_event,
         )
         self._ending = threading.Event()
