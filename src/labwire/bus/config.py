@@ -71,10 +71,11 @@ class LogConfig(Strict):
 
     def file_path(self, rig_name: str) -> str:
         """Return the absolute path of the log file of a rig; nothing is created."""
-        return str(Path(self.folder or _state_folder() / "labwire" / "log").expanduser().absolute() / f"{rig_name}.log")
+        return str(Path(self.folder or state_folder() / "labwire" / "log").expanduser().absolute() / f"{rig_name}.log")
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """Return the folder for what programs keep of this user: ``$XDG_STATE_HOME``, by default ``~/.local/state``."""
     # XDG Base Directory Specification: a relative path there is to be ignored.
     named = Path(os.environ.get("XDG_STATE_HOME", ""))
     return named if named.is_absolute() else Path.home() / ".local" / "state"

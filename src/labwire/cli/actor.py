@@ -1,0 +1,98 @@
+"""``labwire actor``: an actor in a terminal of its own, on any computer."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from labwire.cli.connection import DEFAULT_PORT, HERE, Connection
+from labwire.cli.fields import parse_fields
+from labwire.cli.output import remark
+from labwire.errors import UsageError
+from labwire.names import check_actor_name
+
+if TYPE_CHECKING:
+    from labwire.bus.actor_runner import Wiring
+
+_ADDRESS = re.compile(r"(?:tcp://)?(?P<host>\[[^\]]+\]|[^:\[\]]+)(?::(?P<port>\d{1,5}))?")
+
+
+def actor(
+    actor_class: Annotated[str, Parameter(name="MODULE:CLASS")],
+    /,
+    *options: str,
+    rig: str | None = None,
+    name: str | None = None,
+    log_level: str = "INFO",
+    connection: Connection = HERE,
+) -> None:
+    """Run an actor here, as a part of a rig that runs elsewhere.
+
+    Args:
+        actor_class: Module and class: `my_lab:Alarm`.
+        options: Options of the actor, key=value; a value is JSON if it can be read so, otherwise text.
+        rig: Where the rig's Remote is, HOST:PORT; the same as --host and --port.
+        name: Name of the actor in the rig; by default that of its class, in small letters.
+        log_level: Least serious level that is logged: DEBUG, INFO, WARNING, ERROR, CRITICAL.
+        connection: The rig to talk to.
+    """
+    level = log_level.upper()
+    if level not in logging.getLevelNamesMapping():
+        raise UsageError(f"--log-level {log_level}: there is no such level; DEBUG, INFO, WARNING, ERROR, CRITICAL are")
+    where = parse_address(rig) if rig else connection
+    called = check_actor_name(name or actor_class.rpartition(":")[2].lower())
+    config = parse_fields(options)
+    sys.path.insert(0, str(Path.cwd()))
+
+    from labwire.bus.actor_runner import ActorRunner, ActorSpec, load_class, run_until_told
+
+    loaded = load_class(actor_class)
+    spec = ActorSpec(called, actor_class, wiring_of(where), config=config, log_level=level)
+    _log_to_terminal(level)
+    runner = ActorRunner(loaded, spec)
+    remark(f"labwire: {called} joins the rig at {where.address}; Ctrl-C ends it")
+    run_until_told(runner, None)
+
+
+def parse_address(text: str) -> Connection:
+    """Read ``HOST``, ``HOST:PORT`` or ``tcp://HOST:PORT``.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    match = _ADDRESS.fullmatch(text)
+    port = int(match["port"] or DEFAULT_PORT) if match else 0
+    if not match or not 0 < port < 1 << 16:
+        raise UsageError(f"{text!r} is not an address: write HOST:PORT, as 192.168.1.7:{DEFAULT_PORT}")
+    return Connection(host=match["host"], port=port)
+
+
+def wiring_of(where: Connection) -> Wiring:
+    """Ask the Remote of a rig for its ports.
+
+    Raises:
+        PeerGoneError: No rig answers.
+    """
+    from labwire.bus.actor_runner import Wiring
+
+    with where.connect() as rig:
+        ports = rig.ports
+    base = f"tcp://{where.host}:"
+    return Wiring(
+        f"{base}{where.port}",
+        f"{base}{ports.pub}",
+        f"{base}{ports.sub}",
+        f"{base}{ports.push}",
+        f"{base}{ports.rpc}",
+    )
+
+
+def _log_to_terminal(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])

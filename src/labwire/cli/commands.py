@@ -1,0 +1,100 @@
+"""The table of commands: where each is, and its help. Nothing that a command needs is imported for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from cyclopts import Group
+
+from labwire.operations.table import all_services
+
+RIG = Group("A rig", sort_key=1)
+TALK = Group("Talk to it", sort_key=2)
+OPERATIONS = Group("Operations", sort_key=3)
+SETUP = Group("This program", sort_key=4)
+
+
+class Command(NamedTuple):
+    """One row of the table."""
+
+    name: str
+    target: str
+    """``module:function`` or ``module:app``, imported when the command is used."""
+    group: Group
+    help: str
+    """The first line stands in the list of commands, all of it in the command's own help."""
+
+
+_COMMANDS = (
+    Command(
+        "run",
+        "labwire.cli.run:run",
+        RIG,
+        "Start a rig; without a rig file, the demo rig.\n\n"
+        "When it is ready it says where it is. Ctrl-C or SIGTERM ends it cleanly, a second Ctrl-C by force.",
+    ),
+    Command("status", "labwire.cli.status:status", RIG, "Tell how the rig is: addresses, actors, counters."),
+    Command(
+        "actor",
+        "labwire.cli.actor:actor",
+        RIG,
+        "Run an actor here, as a part of a rig that runs elsewhere.\n\n"
+        "The class is looked for in this folder too. Ctrl-C ends it. Example: "
+        "`labwire actor my_lab:Alarm --rig 192.168.1.7:50020 volume=3`.",
+    ),
+    Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files."),
+    Command(
+        "doctor",
+        "labwire.cli.doctor:doctor",
+        RIG,
+        "Look for what would keep a rig from running well on this computer.\n\n"
+        "Looks at ports, permissions, limits, clock, disk, versions and extras. "
+        "The exit status is 1 if something fails, 0 if there are only warnings.",
+    ),
+    Command(
+        "sub",
+        "labwire.cli.sub:sub",
+        TALK,
+        "Show what is on the bus.\n\n"
+        "A topic matches all that begin with it: `labwire sub pupil. notify.`. Without one, everything is shown.",
+    ),
+    Command(
+        "pub",
+        "labwire.cli.send:pub",
+        TALK,
+        "Put a message on the bus.\n\n"
+        "It is confirmed before this returns. Examples: `labwire pub weather wind_m_s=3.5`, "
+        """`labwire pub weather '{"wind_m_s": 3.5}'`.""",
+    ),
+    Command(
+        "notify",
+        "labwire.cli.send:notify",
+        TALK,
+        "Send a notification to all actors.\n\n"
+        'Example: `labwire notify recording.should_start "session_name=my session"`.',
+    ),
+    Command(
+        "remote",
+        "labwire.cli.send:remote",
+        TALK,
+        "Send a command to the Remote, and print its reply.\n\n"
+        "R, R NAME, r: start and stop a recording. C, c: start and stop a calibration. T SECONDS, t: set and tell rig "
+        "time. v: version. PUB_PORT, SUB_PORT, PUSH_PORT, RPC_PORT: ports. Works with Pupil Core as well.",
+    ),
+    Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
+)
+_OWN_MODULES = {"record": "labwire.cli.record:app"}
+"""Services that have more commands than operations."""
+_ELSEWHERE = {"rig"}
+"""Services whose operations are commands above: ``status`` and ``config show``."""
+
+
+def commands() -> Iterator[Command]:
+    """Yield all commands: those above, and one group for each service in the table of operations."""
+    yield from _COMMANDS
+    for service in all_services():
+        name = service.service
+        if name not in _ELSEWHERE:
+            target = _OWN_MODULES.get(name, f"labwire.cli.operation_commands:{name}")
+            yield Command(name, target, OPERATIONS, (service.__doc__ or "").partition("\n")[0])

@@ -1,0 +1,81 @@
+"""``labwire config``: make, check and show rig files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+
+from labwire.cli.connection import HERE, Connection, JsonFlag
+from labwire.cli.operation_commands import connect
+from labwire.cli.output import write_json, write_line
+from labwire.cli.toml_text import to_toml
+from labwire.rig.demo import DEMO_TOML
+from labwire.rig.rig_config import RigConfig
+from labwire.rig.rig_file import default_toml, dump, load_rig, schema
+
+app = App(name="config", help="Make, check and show rig files.", group_commands=Group("Commands"))
+
+RigFile = Annotated[Path, Parameter(name="RIG.toml")]
+
+
+@app.command(sort_key=0)
+def default(*, demo: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Print a rig file with every option, its default and its meaning: `labwire config default > rig.toml`.
+
+    Args:
+        demo: Print the demo rig instead: short, and a rig that runs.
+    """
+    write_line((DEMO_TOML if demo else default_toml()).rstrip("\n"))
+
+
+@app.command(sort_key=1)
+def check(rig: RigFile, /, *, json: JsonFlag = False) -> None:
+    """Check a rig file: all mistakes at once, each with its line.
+
+    Args:
+        rig: The rig file.
+        json: Print JSON; the mistakes are in `data` of the error.
+    """
+    config = load_rig(rig)
+    parts = parts_of(config)
+    if json:
+        write_json({"file": str(rig), "name": config.name, "parts": parts})
+    else:
+        write_line(f'{rig} is fine: rig "{config.name}" with {", ".join(parts) or "nothing in it yet"}')
+
+
+@app.command(name="schema", sort_key=2)
+def show_schema() -> None:
+    """Print the JSON Schema of rig files, for editors that check and complete TOML."""
+    write_json(schema())
+
+
+@app.command(sort_key=3)
+def show(rig: Annotated[Path | None, Parameter(name="RIG.toml")] = None, /, *, connection: Connection = HERE) -> None:
+    """Show a configuration with all defaults, as TOML: that of the running rig, or of a rig file.
+
+    Args:
+        rig: The rig file; without one, the rig that runs.
+        connection: The rig to talk to.
+    """
+    if rig:
+        tree: dict[str, Any] = dump(load_rig(rig))
+    else:
+        with connect(connection) as running:
+            tree = running.rig.config()
+    if connection.json:
+        write_json(tree)
+    else:
+        write_line(to_toml(tree).rstrip("\n"))
+
+
+def parts_of(config: RigConfig) -> list[str]:
+    """Return what a rig is made of, in the order of the rig file."""
+    named = [
+        f"{kind} {name}"
+        for kind, table in (("camera", config.cameras), ("source", config.sources), ("actor", config.actors))
+        for name in table
+    ]
+    return [*named, *(["recorder"] if config.recorder else []), *(["file backend"] if config.file_ipc else [])]

@@ -1,0 +1,152 @@
+"""What a person sees when a command fails: one message, what to do, and an exit status that a script can tell apart.
+
+With ``--json`` an error is one line of JSON on standard error:
+``{"error": "PortTakenError", "message": "...", "hint": "...", "exit_code": 14, "data": {"port": 50020}}``.
+The exit status is that of `labwire.errors.ERROR_CODES`; 130 after Ctrl-C, 141 when the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cyclopts import CycloptsError
+from cyclopts.exceptions import UnknownCommandError
+
+from labwire.errors import DeadlineError, InternalError, LabwireError, PeerGoneError, UsageError
+
+_INTERRUPTED = 128 + signal.SIGINT
+_BROKEN_PIPE = 141  # 128 + SIGPIPE; Windows has no such signal
+
+_HINTS: dict[type[LabwireError], str] = {
+    PeerGoneError: "is a rig running there? `labwire run` starts one, `labwire doctor` tells who holds the port",
+    DeadlineError: "`labwire status` tells how the rig is; --timeout SECONDS waits longer",
+    InternalError: "the log of the rig has more: `labwire status` tells where it is",
+}
+
+
+def run_guarded(call: Callable[[], Any], *, as_json: bool = False) -> int:
+    """Run a command; report what goes wrong; return the exit status.
+
+    Args:
+        call: The command. What it returns is the exit status if it is an int, else the status is 0.
+        as_json: Report errors as JSON.
+    """
+    try:
+        result = call()
+        sys.stdout.flush()
+    except LabwireError as error:
+        return _report(error, as_json=as_json)
+    except CycloptsError as error:
+        return _report(_usage_error(error), as_json=as_json)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _silence_stdout()
+        return _BROKEN_PIPE
+    except Exception as error:
+        return _report(_bug(error), as_json=as_json)
+    return result if isinstance(result, int) else 0
+
+
+def hint_for(error: LabwireError) -> str:
+    """Return what to do about an error, if its message does not say so itself."""
+    if isinstance(hint := error.data.get("hint"), str):
+        return hint
+    return next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+
+
+def _report(error: LabwireError, *, as_json: bool) -> int:
+    code, hint = error.codes.exit_code, hint_for(error)
+    if as_json:
+        from labwire.cli.output import to_json
+
+        data = {key: value for key, value in error.data.items() if key != "hint"}
+        name = type(error).__name__
+        body = {"error": name, "message": str(error), "hint": hint, "exit_code": code, "data": data}
+        _complain(to_json(body))
+    else:
+        _complain(f"{_red('error:')} {error}")
+        if hint:
+            _complain(f"hint: {hint}")
+    return code
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # standard error is closed: the exit status still tells
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def _red(text: str) -> str:
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return f"\x1b[1;31m{text}\x1b[0m" if coloured else text
+
+
+def _usage_error(error: CycloptsError) -> UsageError:
+    text = _unknown_command(error) if isinstance(error, UnknownCommandError) else " ".join(str(error).split())
+    command = " ".join(["labwire", *(error.command_chain or [])])
+    return UsageError(text, hint=f"`{command} --help` shows what there is")
+
+
+def _unknown_command(error: UnknownCommandError) -> str:
+    # cyclopts would import every group to word this, and fail if one of them cannot be imported.
+    from labwire.strict import nearest
+
+    given = (error.unused_tokens or ["?"])[0]
+    near = nearest(given, [name for name in error.app or () if not name.startswith("-")])
+    return f'there is no command "{given}"' + (f'; did you mean "{near}"?' if near else "")
+
+
+def _bug(error: Exception) -> InternalError:
+    where = _write_report(error)
+    return InternalError(
+        f"this is a bug in labwire: {type(error).__name__}: {error}",
+        hint=f"please report it with this file: {where}" if where else "its traceback could not be written anywhere",
+    )
+
+
+def _write_report(error: Exception) -> Path | None:
+    """Write the traceback where the user can find it; return the path, or None if no folder takes it."""
+    from labwire import __version__
+
+    text = "".join(
+        [
+            f"labwire {__version__}, Python {platform.python_version()}, {platform.platform()}\n",
+            f"{sys.argv}\n\n",
+            *traceback.format_exception(error),
+        ]
+    )
+    name = f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    for folder in _report_folders():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        except OSError:
+            continue
+        return folder / name
+    return None
+
+
+def _report_folders() -> Iterator[Path]:
+    from labwire.bus.config import state_folder
+
+    yield state_folder() / "labwire"
+    yield Path(tempfile.gettempdir())
+
+
+def _silence_stdout() -> None:
+    """Keep the interpreter from complaining when it flushes standard output at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -1,0 +1,65 @@
+"""Where the commands write: what was asked for to standard output, remarks to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_OF_FILES = 1000  # a table that goes into a file or a pipe is not cut at 80 columns
+
+
+def write_line(text: str = "") -> None:
+    """Write a line to standard output, at once: somebody may be reading the pipe."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def write_json(value: object) -> None:
+    """Write a value as one line of JSON; bytes become base64, what is not a number becomes null."""
+    write_line(to_json(value))
+
+
+def remark(text: str) -> None:
+    """Write a line to standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console on standard output or standard error."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH_OF_FILES)
+
+
+def to_json(value: object) -> str:
+    """Return a value as JSON on one line, whatever a foreign sender put into it."""
+    try:
+        return _encoder.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):  # a key or a value that JSON has no form for
+        return _encoder.encode(_plain(value)).decode()
+
+
+def _as_text(value: object) -> str:
+    return repr(value)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_as_text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {key if isinstance(key, str) else repr(key): _plain(inner) for key, inner in items}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in cast("list[Any]", value)]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return repr(value)
+    return value

@@ -1,0 +1,87 @@
+"""``labwire run``: start a rig and keep it until told to stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from labwire.cli.banner import banner
+from labwire.cli.connection import JsonFlag
+from labwire.cli.output import remark, write_json, write_line
+from labwire.cli.program import program_name
+from labwire.errors import UsageError
+from labwire.rig.demo import demo_config
+from labwire.rig.rig_file import load_rig
+
+if TYPE_CHECKING:
+    from labwire.rig.hub import Ready
+    from labwire.rig.rig_config import RigConfig
+
+_STDERR = 2
+
+
+def run(
+    rig: Annotated[Path | None, Parameter(name="RIG.toml")] = None,
+    /,
+    *,
+    remote_port: int | None = None,
+    video: Path | None = None,
+    camera: int | None = None,
+    name: str | None = None,
+    json: JsonFlag = False,
+) -> int:
+    """Start a rig; without a rig file, the demo rig. Ctrl-C or SIGTERM ends it cleanly, a second Ctrl-C by force.
+
+    Args:
+        rig: The rig file. `labwire config default` prints one with every option.
+        remote_port: Port of the Remote, whatever the rig file says; 0 takes any free one.
+        video: Play this file in place of the demo's clip.
+        camera: Show this camera in place of the demo's clip: 0 is /dev/video0.
+        name: Name of the rig, whatever the rig file says.
+        json: When ready, print one line of JSON with the addresses; log nothing here.
+    """
+    config = read_rig(rig, remote_port=remote_port, video=video, camera=camera, name=name)
+
+    from labwire.rig.hub import Hub
+
+    folder = rig.absolute().parent if rig else Path.cwd()
+    hub = Hub(
+        config,
+        folder=str(folder),
+        on_ready=write_json if json else _show_banner(config),
+        say=lambda text: remark(f"labwire: {text}"),
+        console_fd=None if json else _STDERR,
+    )
+    status = hub.run()
+    if sys.stderr.isatty():
+        remark("labwire: stopped")
+    return status
+
+
+def read_rig(
+    rig: Path | None, *, remote_port: int | None, video: Path | None, camera: int | None, name: str | None
+) -> RigConfig:
+    """Return the rig that the command line asks for.
+
+    Raises:
+        UsageError: Options contradict each other.
+        ConfigError: The rig file or an option is wrong.
+    """
+    said: dict[str, Any] = {"remote.port": remote_port, "name": name}
+    overrides = {key: value for key, value in said.items() if value is not None}
+    if video is not None and camera is not None:
+        raise UsageError("--video and --camera cannot be combined: the demo rig has one camera")
+    if rig is None:
+        return demo_config(video, camera, overrides)
+    if video is not None or camera is not None:
+        option, line = ("--video", f'video = "{video}"') if video else ("--camera", f"camera = {camera}")
+        raise UsageError(f"{option} is for the demo rig; in {rig} write {line} under [cameras.NAME]")
+    return load_rig(rig, overrides)
+
+
+def _show_banner(config: RigConfig) -> Callable[[Ready], None]:
+    return lambda ready: write_line(banner(ready, config, program_name()))

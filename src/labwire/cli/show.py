@@ -1,0 +1,92 @@
+"""Shows a reply of any operation to a person: lists of structs as tables, a struct as its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeGuard, cast
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from labwire.cli.output import console
+from labwire.cli.toml_text import to_toml
+from labwire.cli.units import NOTHING, label, quantity
+
+
+def show(reply: Any, on: Console | None = None) -> None:
+    """Print a reply.
+
+    Args:
+        reply: A struct, a list of structs, a mapping, or a plain value.
+        on: Console to print to; by default standard output.
+    """
+    out = on or console()
+    match reply:
+        case None:
+            pass
+        case msgspec.Struct():
+            _show_struct(reply, out)
+        case dict():
+            out.print(Text(to_toml(cast("dict[str, Any]", reply))), end="")
+        case list():
+            rows = cast("list[Any]", reply)
+            out.print(table_of(rows) if _are_structs(rows) and rows else Text(quantity("", rows) if rows else "none"))
+        case _:
+            out.print(Text(quantity("", reply)))
+
+
+def table_of(rows: Sequence[msgspec.Struct], keys: Sequence[str] = (), key_label: str = "") -> Table:
+    """Return a table with a column per field; columns that are empty in all rows are left out.
+
+    Args:
+        rows: Structs of one class.
+        keys: A first column, for structs that stand in a mapping.
+        key_label: Its heading.
+    """
+    names = [field.name for field in msgspec.structs.fields(rows[0])]
+    cells = {name: [quantity(name, getattr(row, name)) for row in rows] for name in names}
+    columns = {label(name): column for name, column in cells.items() if any(cell != NOTHING for cell in column)}
+    table = make_table([key_label, *columns] if keys else list(columns))
+    for cell_row in zip(*([list(keys)] if keys else []), *columns.values(), strict=True):
+        table.add_row(*map(Text, cell_row))
+    return table
+
+
+def make_table(headings: Iterable[str]) -> Table:
+    """Return an empty table in the style of all tables."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def _show_struct(reply: msgspec.Struct, out: Console) -> None:
+    plain = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    tables: list[tuple[str, Table]] = []
+    for field in msgspec.structs.fields(reply):
+        value = getattr(reply, field.name)
+        if _are_structs(value):
+            if value:
+                tables.append((label(field.name), table_of(value)))
+        elif _are_structs_by_key(value):
+            tables.append((label(field.name), table_of(list(value.values()), list(map(str, value)), "name")))
+        elif (text := quantity(field.name, value)) != NOTHING:
+            plain.add_row(Text(label(field.name), style="bold"), Text(text))
+    if plain.row_count:
+        out.print(plain)
+    for title, table in tables:
+        out.print()
+        out.print(Text(title, style="bold underline"))
+        out.print(table)
+
+
+def _are_structs(value: Any) -> TypeGuard[list[msgspec.Struct]]:
+    return isinstance(value, list) and all(isinstance(one, msgspec.Struct) for one in cast("list[Any]", value))
+
+
+def _are_structs_by_key(value: Any) -> TypeGuard[Mapping[str, msgspec.Struct]]:
+    if not isinstance(value, dict) or not value:
+        return False
+    return all(isinstance(one, msgspec.Struct) for one in cast("dict[str, Any]", value).values())
