@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.clock import EpochAnchor
 from labwire.errors import StateError, UsageError
-from labwire.file_backend.backend import FileBackend
+from labwire.file_backend.backend import FileBackend, StatusCode
 from labwire.file_backend.config import FileIpcConfig
 from labwire.names import FRAME
 from labwire.picture import Picture
@@ -45,14 +46,14 @@ class Camera(Actor):
 
     def on_start(self) -> None:
         """Open the file backend if there is one, and begin to read."""
-        camera = self.options.camera
-        self._feed = picture_feed_of(camera, picture_source_of(camera, on_progress=self._making), self._source_event)
+        camera, anchor = self.options.camera, EpochAnchor()
+        source = picture_source_of(camera, anchor=anchor, on_progress=self._making)
+        self._feed = picture_feed_of(camera, source, self._source_event)
         if self.options.file_ipc:
             # Truncated once per start of the rig: a camera that died and came back appends.
             fresh = self.options.file_ipc.truncate_on_init and not self.context.incarnation
             options = msgspec.structs.replace(self.options.file_ipc, truncate_on_init=fresh)
-            self._files = FileBackend(options, on_event=self._file_event)
-            self._files.status(0, "OK")
+            self._files = FileBackend(options, on_event=self._file_event, anchor=anchor).open()
         self._feed.start()
         self._thread.start()
         self._announce()
@@ -105,7 +106,7 @@ class Camera(Actor):
                 return  # the source has ended
             self._publish(picture)
             if self._files:
-                self._files.put_picture(picture)
+                self._files.put(picture)
 
     def _publish(self, picture: Picture) -> None:
         payload = {
@@ -130,6 +131,9 @@ class Camera(Actor):
 
     def _source_event(self, kind: str, data: dict[str, Any]) -> None:
         """On the feed's thread."""
+        if self._files and kind in {"failed", "opened"}:
+            status = (StatusCode.CAMERA_FAILED, data["reason"]) if kind == "failed" else (StatusCode.OK, "OK")
+            self._files.status(*status)
         if kind == "failed":
             self.log.error("%s: %s; tried again in %g s", self.name, data["reason"], data["retry_in_s"])
             self.post(lambda: self.notify("camera.failed", camera=self.name, **data))
@@ -137,4 +141,6 @@ class Camera(Actor):
             self.log.info("%s: source %s %s", self.name, kind, data or "")
 
     def _file_event(self, kind: str, data: dict[str, Any]) -> None:
-        self.log.warning("file backend: %s %s", kind, data)
+        """On one of the backend's threads; what is written for the first time is no news."""
+        if kind != "written":
+            self.log.warning("file backend: %s %s", kind, data)

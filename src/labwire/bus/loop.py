@@ -49,7 +49,7 @@ class Loop:
         self._wake_read, self._wake_write = os.pipe()
         for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
-        self._running = False
+        self._running = self._closed = False
         self.refused_posts = 0
         """Callbacks that other threads posted while `MAX_POSTED` were waiting."""
         self.watch(self._wake_read, self._drain_wake)
@@ -75,14 +75,14 @@ class Loop:
     def post(self, callback: Callback) -> bool:
         """Have the loop call back soon; safe from any thread. False, and counted, if too many are waiting."""
         with self._posted_lock:
-            if len(self._posted) >= MAX_POSTED:
+            if self._closed or len(self._posted) >= MAX_POSTED:
                 self.refused_posts += 1
                 return False
             self._posted.append(callback)
-        try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # enough wake-ups are in the pipe
+            try:
+                os.write(self._wake_write, b"\0")
+            except BlockingIOError:
+                pass  # enough wake-ups are in the pipe
         return True
 
     def run(self) -> None:
@@ -104,10 +104,12 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        """Free the wake-up pipe."""
-        self.unwatch(self._wake_read)
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        """Free the wake-up pipe; what other threads post from now on is refused."""
+        with self._posted_lock:
+            self._closed = True
+            self.unwatch(self._wake_read)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
 
     def _add(self, timer: Timer, delay_s: float) -> Timer:
         heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._order), timer))
