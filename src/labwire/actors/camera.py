@@ -127,7 +127,7 @@ class Camera(Actor):
         """Tell how far the demo's clip is, which is made at the first start."""
         if done - self._shown_progress >= _PROGRESS_STEP or done >= 1.0:
             self._shown_progress = done
-            self.log.info("%s: making the demo's clip, once: %d %%", self.name, round(done * 100))
+            self.log.info("making the demo's clip, once: %d %%", round(done * 100))
 
     def _source_event(self, kind: str, data: dict[str, Any]) -> None:
         """On the feed's thread."""
@@ -135,12 +135,19 @@ class Camera(Actor):
             status = (StatusCode.CAMERA_FAILED, data["reason"]) if kind == "failed" else (StatusCode.OK, "OK")
             self._files.status(*status)
         if kind == "failed":
-            self.log.error("%s: %s; tried again in %g s", self.name, data["reason"], data["retry_in_s"])
+            self.log.error("%s; tried again in %g s", data["reason"], data["retry_in_s"])
             self.post(lambda: self.notify("camera.failed", camera=self.name, **data))
         else:
-            self.log.info("%s: source %s %s", self.name, kind, data or "")
+            self.log.info("%s", _in_words(kind, data))
 
     def _file_event(self, kind: str, data: dict[str, Any]) -> None:
         """On one of the backend's threads; what is written for the first time is no news."""
         if kind != "written":
             self.log.warning("file backend: %s %s", kind, data)
+
+
+def _in_words(kind: str, data: dict[str, Any]) -> str:
+    if kind != "opened":
+        return "there are no more pictures" if kind == "ended" else kind
+    how = "as they come" if data["as_it_came"] else "encoded here"
+    return f"{data['name']}: {data['width']} x {data['height']} at {data['fps']:g}/s, {data['codec']}, {how}"
