@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.leaks import Snapshot, mark_children
 
+pytest_plugins = ["tests.rig_fixture"]
+
 _SOAK = os.environ.get("LABWIRE_SOAK", "") not in {"", "0"}
 _SEED = int(os.environ.get("LABWIRE_SEED") or random.SystemRandom().randrange(2**32))
 _SOAK_TIMEOUT_S = 1800
