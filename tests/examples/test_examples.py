@@ -1,0 +1,77 @@
+"""Every example runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import zmq
+
+from labwire.wire.bus_message import decode_payload
+from tests.rig_fixture import RunningRig, running_rig
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RIG = """
+name = "examples"
+
+[cameras.world]
+demo = true
+
+[sources.eyes]
+kind = "simulated_eyes"
+
+[recorder]
+disk_warn_bytes = 0
+disk_stop_bytes = 0
+"""
+
+
+def run_example(name: str, rig: RunningRig) -> str:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), str(rig.port)],
+        cwd=rig.folder,
+        env=rig.env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("rig", [RIG], indirect=True)
+def test_scripts(rig: RunningRig) -> None:
+    assert len(run_example("listen", rig).splitlines()) == 10
+    assert run_example("annotate", rig).splitlines() == ["Message forwarded."] * 3
+    assert "640 x 480" in run_example("pictures", rig)
+    assert next(rig.folder.glob("world-*.jpg")).read_bytes().startswith(b"\xff\xd8")
+    recorded = run_example("record", rig)
+    assert "bus: " in recorded
+    assert (rig.folder / "recordings" / "my first session" / "000" / "bus.mcap").exists()
+
+
+def test_every_script_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"listen", "annotate", "pictures", "record"}
+
+
+def test_alarm_rings(tmp_path: Path) -> None:
+    for path in (EXAMPLES / "alarm").glob("*"):
+        if path.is_file():
+            (tmp_path / path.name).write_text(path.read_text())
+    with running_rig(tmp_path, (EXAMPLES / "alarm" / "rig.toml").read_text()) as rig, zmq.Context() as context:
+        subscriber = context.socket(zmq.SUB)
+        subscriber.rcvtimeo = 5000
+        subscriber.subscribe(b"notify.alarm.rang")
+        subscriber.connect(f"tcp://127.0.0.1:{rig.ready.sub_port}")
+        remote = context.socket(zmq.REQ)
+        remote.rcvtimeo = 5000
+        remote.connect(rig.ready.remote)
+        remote.send(b"R")  # this rig has no recorder
+        assert remote.recv() == b"OK"
+        _, payload = subscriber.recv_multipart()
+        assert "no recorder" in decode_payload(payload)["reason"]
+        subscriber.close()
+        remote.close()
