@@ -1,0 +1,318 @@
+"""A file of envelopes that grows line by line, whole lines only, in the order of their timestamps.
+
+Source: file-ipc, "Performance Considerations" (locking, write ordering, streaming reads) and "Troubleshooting" (disk
+full, lock conflicts, external rotation).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeAlias
+
+import msgspec
+
+from labwire.errors import DeviceError
+from labwire.file_backend import locks
+from labwire.file_backend.jsonl_tail import read_tail, repair_tail, timestamp_of
+from labwire.wire.envelope import Envelope, EnvelopeType, encode_envelope
+
+_log = logging.getLogger(__name__)
+
+OnEvent: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+_LOCK_TRIES = 10
+_LOCK_PAUSE_S = 0.005
+
+
+class JsonlCounters(msgspec.Struct, frozen=True):
+    """What has been counted since the file was opened."""
+
+    written: int = 0
+    """Lines."""
+    dropped: int = 0
+    """Lines that could not be written, because the disk was full or the file could not be opened."""
+    lock_conflicts: int = 0
+    """Lines written without the lock, because somebody held it for too long."""
+    rotations: int = 0
+    """How often the file was renamed, removed or cut by somebody else, and was begun again."""
+    repaired_bytes: int = 0
+    """Bytes of unterminated lines that were cut off."""
+    moved_timestamps: int = 0
+    """Timestamps that were raised, because a line of the same time or a later one stood before them."""
+
+
+class Line(NamedTuple):
+    """What becomes one line."""
+
+    type: EnvelopeType
+    timestamp_us: int
+    """Microseconds since 1970-01-01 UTC."""
+    payload: Mapping[str, Any]
+
+
+class JsonlFile:
+    """Append envelopes to a file.
+
+    >>> with JsonlFile(Path("status.jsonl")) as file:  # doctest: +SKIP
+    ...     file.append("status", 1234567890123458, {"code": 0, "message": "OK"})
+    True
+
+    A line is there as soon as it was appended, by one system call; what a full disk took of a line is cut off again.
+    Timestamps in a file always rise. Errors of the disk are counted and reported, never raised; when the disk has room
+    again, writing goes on. Safe to use from several threads.
+
+    A reader that takes the shared lock sees whole lines only. Without it the beginning of the newest line may be seen
+    before its end: file systems let a file grow page by page.
+
+    Args:
+        path: The file; its folder exists.
+        locking: Hold the exclusive lock (flock) while a line is written. A lock that somebody else keeps is waited for
+            at most 50 ms; then the line is written all the same, and counted.
+        buffer_bytes: Most bytes of whole lines that one system call writes.
+        on_event: Called with a kind and its data, in the thread that appends: ``failed`` and ``recovered`` (``file``,
+            ``reason``, ``dropped``), ``repaired`` (``file``, ``cut_bytes``), ``rotated`` (``file``), ``lock_conflict``
+            (``file``, ``pid``).
+    """
+
+    def __init__(
+        self, path: Path, *, locking: bool = True, buffer_bytes: int = 8192, on_event: OnEvent | None = None
+    ) -> None:
+        self.path = path
+        self._locking = locking
+        self._buffer_bytes = buffer_bytes
+        self._on_event = on_event
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._closed = False
+        self._size = 0  # as far as we know; anything else means that somebody else was here
+        self._last_us = -1
+        self._tail_is_known = False
+        self._failing = False
+        self._lock_is_kept = False
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._written = self._dropped = self._conflicts = self._rotations = self._cut_bytes = self._moved = 0
+
+    def open(self, *, truncate: bool = False) -> Self:
+        """Open the file, create it if it is not there.
+
+        Args:
+            truncate: Begin it anew. Else an unterminated line at its end is repaired before anything is appended: cut
+                off, or terminated if it is a whole envelope.
+
+        Raises:
+            DeviceError: It cannot be opened.
+        """
+        with self._reporting(), self._lock:
+            try:
+                self._open()
+                with self._locked():
+                    if truncate:
+                        os.ftruncate(self._fd, 0)
+                    self._look_at_tail()
+            except OSError as error:
+                self._close()
+                raise DeviceError(
+                    f"{self.path} cannot be opened for writing ({error.strerror}); see who owns it and its folder, "
+                    "or choose another base_directory",
+                    path=str(self.path),
+                ) from error
+        return self
+
+    def append(self, kind: EnvelopeType, timestamp_us: int, payload: Mapping[str, Any]) -> bool:
+        """Append one envelope at once; False if it could not be written.
+
+        Args:
+            kind: Type of the envelope.
+            timestamp_us: Microseconds since 1970-01-01 UTC; raised if the line before has the same or a later one.
+            payload: JSON types; numbers must be finite.
+
+        Raises:
+            UsageError: The payload cannot be written as JSON.
+        """
+        return self.append_all([Line(kind, timestamp_us, payload)]) == 1
+
+    def append_all(self, lines: Sequence[Line]) -> int:
+        """Append many envelopes with few system calls; return how many were written.
+
+        Raises:
+            UsageError: A payload cannot be written as JSON; nothing was written then.
+        """
+        with self._reporting(), self._lock:
+            before = self._written
+            try:
+                self._follow_rotation()
+                with self._locked():
+                    if not self._tail_is_known:
+                        self._look_at_tail()
+                    self._write(list(self._encoded(lines)))
+                    self._recover()
+            except OSError as error:
+                self._tail_is_known = False
+                self._fail(error.strerror or str(error))
+            written = self._written - before
+            self._dropped += len(lines) - written
+            return written
+
+    def counters(self) -> JsonlCounters:
+        """Tell what has been counted."""
+        return JsonlCounters(
+            self._written, self._dropped, self._conflicts, self._rotations, self._cut_bytes, self._moved
+        )
+
+    def close(self) -> None:
+        """Close the file; what is appended later is dropped and counted. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # The methods below are called with the thread lock held.
+
+    def _open(self) -> None:
+        self._close()
+        self._closed = False
+        self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._tail_is_known = False
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _follow_rotation(self) -> None:
+        if self._closed:
+            raise OSError(errno.EBADF, "the file is closed")
+        if self._fd < 0:
+            self._open()
+            return
+        here = os.fstat(self._fd)
+        if not self._is_at_path(here):
+            self._open()
+        elif here.st_size >= self._size:
+            self._tail_is_known &= here.st_size == self._size
+            return
+        self._tail_is_known = False
+        self._rotations += 1
+        self._events.append(("rotated", {"file": str(self.path)}))
+
+    def _is_at_path(self, here: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(here, self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _look_at_tail(self) -> None:
+        tail = read_tail(self._fd)
+        last_us = timestamp_of(tail.rest) or timestamp_of(tail.last_line)
+        if last_us is not None:
+            self._last_us = max(self._last_us, last_us)
+        if tail.rest:
+            cut_bytes = repair_tail(self._fd, tail)
+            self._cut_bytes += cut_bytes
+            self._events.append(("repaired", {"file": str(self.path), "cut_bytes": cut_bytes}))
+        self._size = os.fstat(self._fd).st_size
+        self._tail_is_known = True
+
+    def _encoded(self, lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
+        last_us = self._last_us
+        for line in lines:
+            timestamp_us = max(line.timestamp_us, last_us + 1)
+            self._moved += timestamp_us != line.timestamp_us
+            last_us = timestamp_us
+            yield timestamp_us, encode_envelope(Envelope(line.type, timestamp_us, dict(line.payload)))
+
+    def _write(self, encoded: list[tuple[int, bytes]]) -> None:
+        for batch in _batches(encoded, self._buffer_bytes):
+            data = b"".join(line for _, line in batch)
+            done = os.write(self._fd, data)
+            whole = data.count(b"\n", 0, done)
+            if whole:
+                self._written += whole
+                self._last_us = batch[whole - 1][0]
+            if done < len(data):
+                # No error yet, but part of a line is in the file: the disk is full. It is cut off, unless somebody else
+                # has appended behind it.
+                if os.fstat(self._fd).st_size == self._size + done:
+                    os.ftruncate(self._fd, self._size + data.rfind(b"\n", 0, done) + 1)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._size += done
+            _log.debug("%s: %d lines, %d bytes", self.path, len(batch), done)
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        taken = self._locking and self._try_lock()
+        try:
+            yield
+        finally:
+            if taken:
+                locks.unlock(self._fd)
+
+    def _try_lock(self) -> bool:
+        # Whoever kept the lock through one wait is not waited for again until it was seen free.
+        for _ in range(1 if self._lock_is_kept else _LOCK_TRIES):
+            try:
+                taken = locks.try_lock(self._fd)
+            except OSError:
+                self._locking = False  # this file system has no locks
+                return False
+            if taken:
+                self._lock_is_kept = False
+                return True
+            time.sleep(_LOCK_PAUSE_S)
+        self._conflicts += 1
+        if not self._lock_is_kept:
+            self._lock_is_kept = True
+            self._events.append(("lock_conflict", {"file": str(self.path), "pid": locks.holder_of(self._fd)}))
+        return False
+
+    def _fail(self, reason: str) -> None:
+        if not self._failing:
+            self._failing = True
+            self._events.append(("failed", {"file": str(self.path), "reason": reason}))
+
+    def _recover(self) -> None:
+        if self._failing:
+            self._failing = False
+            self._events.append(("recovered", {"file": str(self.path), "dropped": self._dropped}))
+
+    @contextmanager
+    def _reporting(self) -> Generator[None]:
+        # Listeners are called after the lock was let go of: they may append to this very file.
+        try:
+            yield
+        finally:
+            events, self._events = self._events, []
+            for kind, data in events:
+                self._report(kind, data)
+
+    def _report(self, kind: str, data: dict[str, Any]) -> None:
+        try:
+            if self._on_event is not None:
+                self._on_event(kind, data)
+        except Exception:
+            _log.exception("telling of %s %r failed", kind, data)
+
+
+def _batches(encoded: list[tuple[int, bytes]], limit_bytes: int) -> Iterator[list[tuple[int, bytes]]]:
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for entry in encoded:
+        if batch and size + len(entry[1]) > limit_bytes:
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry[1])
+    if batch:
+        yield batch
