@@ -57,7 +57,9 @@ class RunningRig:
 
     def labwire(self, *arguments: str, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line that talks to this rig."""
-        return run_labwire(*arguments, env={**self.env, "LABWIRE_PORT": str(self.port)}, cwd=self.folder, timeout_s=timeout_s)
+        return run_labwire(
+            *arguments, env={**self.env, "LABWIRE_PORT": str(self.port)}, cwd=self.folder, timeout_s=timeout_s
+        )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask the rig to end and return its exit status. Safe to call twice."""
@@ -130,7 +132,7 @@ def running_rig(
 
 
 def left_behind(session: int) -> list[str]:
-    """Return the processes of a session that are still there: everything that a rig started, children of children too."""
+    """Return the processes of a session that are still there: all that a rig started, children of children too."""
     found: list[str] = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != session and os.getpid() != int(entry.name):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from labwire.errors import ERROR_CODES, ConfigError, PortTakenError, UsageError
+from labwire.errors import ERROR_CODES, ConfigError, LabwireError, PortTakenError, UsageError
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
 
 BARE = 'name = "bare"\n'
@@ -85,7 +85,7 @@ def test_a_taken_port_as_json(rig: RunningRig) -> None:
     ],
 )
 def test_what_a_newcomer_gets_wrong_reads_well(
-    tmp_path: Path, arguments: list[str], kind: type[Exception], words: list[str]
+    tmp_path: Path, arguments: list[str], kind: type[LabwireError], words: list[str]
 ) -> None:
     (tmp_path / "typo.toml").write_text("[remote]\nprot = 1\n")
     (tmp_path / "fine.toml").write_text(BARE)

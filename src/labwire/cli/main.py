@@ -21,6 +21,7 @@ def make_app() -> App:
         "Nothing runs yet? `labwire run` starts the demo rig, and says what to try next.",
         version=__version__,
         group_commands=SETUP,
+        suppress_keyboard_interrupt=False,
     )
     for place, command in enumerate(commands()):
         app.command(command.target, name=command.name, group=command.group, help=command.help, sort_key=place)

@@ -1,0 +1,114 @@
+"""Errors, exit statuses, and what is never shown: a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labwire.cli.failures import hint_for, run_guarded
+from labwire.errors import ERROR_CODES, DeadlineError, LabwireError, NotFoundError, PeerGoneError, StateError
+from tests.rig_fixture import environment
+
+
+def guarded(error: BaseException, *, as_json: bool = False) -> int:
+    def call() -> object:
+        raise error
+
+    return run_guarded(call, as_json=as_json)
+
+
+@pytest.mark.parametrize("kind", ERROR_CODES)
+def test_every_error_has_its_exit_status(kind: type[LabwireError], capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(kind("the lamp is broken")) == ERROR_CODES[kind].exit_code != 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: the lamp is broken\n")
+
+
+def test_a_hint_follows_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    guarded(StateError("it rains", hint="take a coat"))
+    assert capsys.readouterr().err == "error: it rains\nhint: take a coat\n"
+
+
+def test_a_rig_that_does_not_answer_has_a_hint() -> None:
+    assert "labwire run" in hint_for(PeerGoneError("nobody there"))
+    assert "--timeout" in hint_for(DeadlineError("too slow"))
+    assert hint_for(NotFoundError("no lamp")) == ""
+
+
+def test_json_errors_have_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(NotFoundError("no lamp", name="lamp", hint="buy one"), as_json=True) == 4
+    assert json.loads(capsys.readouterr().err) == {
+        "error": "NotFoundError",
+        "message": "no lamp",
+        "hint": "buy one",
+        "exit_code": 4,
+        "data": {"name": "lamp"},
+    }
+
+
+def test_a_result_is_the_exit_status_if_it_is_a_number() -> None:
+    assert run_guarded(lambda: 3) == 3
+    assert run_guarded(lambda: None) == 0
+    assert run_guarded(lambda: "text") == 0
+
+
+def test_ctrl_c_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_bug_is_written_to_a_file_not_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert guarded(ZeroDivisionError("by zero"), as_json=as_json) == 70
+    err = capsys.readouterr().err
+    (report,) = (tmp_path / "labwire").iterdir()
+    assert "bug in labwire: ZeroDivisionError: by zero" in err
+    assert str(report) in err
+    assert "Traceback" not in err
+    assert "Traceback" in report.read_text()
+    assert "ZeroDivisionError" in report.read_text()
+
+
+def test_a_bug_where_nothing_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/dev/null")
+    assert guarded(ZeroDivisionError("by zero")) == 70
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    code = "from labwire.cli.failures import run_guarded\nimport sys\n"
+    code += "def call():\n    for _ in range(100_000):\n        print('x' * 100, flush=True)\n"
+    code += "sys.exit(run_guarded(call))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline().strip() == b"x" * 100
+    process.stdout.close()
+    with process.stderr as errors:
+        assert errors.read() == b""
+    assert process.wait() == 141
+
+
+def test_a_closed_standard_error_does_not_hide_the_exit_status(tmp_path: Path) -> None:
+    code = "from labwire.cli.main import main\nmain(['staus'])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import os; os.close(2)\n{code}"],
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 2

@@ -1,0 +1,69 @@
+"""Replies shown to people."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from labwire.cli.progress import read_report
+from labwire.cli.show import show
+from labwire.operations.actors import ActorStatus
+from labwire.operations.recordable import StreamCounters
+from labwire.operations.recording import RecordingStopped, RepairProgress
+
+
+class Nested(msgspec.Struct):
+    name: str
+    actors: list[ActorStatus]
+    missing: str = ""
+
+
+def shown(reply: Any) -> str:
+    stream = io.StringIO()
+    show(reply, Console(file=stream, width=200))
+    return stream.getvalue()
+
+
+def test_a_list_of_structs_is_a_table_without_empty_columns() -> None:
+    text = shown([ActorStatus("eyes", "a:B", "running", 12), ActorStatus("world", "c:D", "stopped")])
+    heading, first, second = text.splitlines()
+    assert heading.split() == ["name", "actor", "class", "state", "pid", "restarts", "uptime"]
+    assert first.split()[:4] == ["eyes", "a:B", "running", "12"]
+    assert second.split()[3] == "-"
+
+
+def test_an_empty_list_is_said() -> None:
+    assert shown([]) == "none\n"
+
+
+def test_a_struct_is_its_fields_and_its_tables() -> None:
+    text = shown(Nested("rig", [ActorStatus("eyes", "a:B", "running")]))
+    assert text.splitlines()[0].split() == ["name", "rig"]
+    assert "missing" not in text
+    assert "eyes  a:B" in text
+
+
+def test_structs_by_key_have_the_key_in_front() -> None:
+    text = shown(RecordingStopped("/rec/000", 61.0, {"bus log": StreamCounters(written=5, written_bytes=2_000_000)}))
+    assert "1 min 01 s" in text
+    assert "bus log" in text
+    assert "2.00 MB" in text
+
+
+def test_a_tree_is_toml() -> None:
+    assert shown({"bus": {"pub_port": 0}}) == "[bus]\npub_port = 0\n"
+
+
+def test_plain_values() -> None:
+    assert shown(["a", "b"]) == "a, b\n"
+    assert shown("[red]not markup[/red]") == "[red]not markup[/red]\n"
+    assert shown(None) == ""
+
+
+def test_progress_is_read_from_any_report() -> None:
+    assert read_report(RepairProgress("bus.mcap", 5, 10)) == ("bus.mcap", 5, 10)
+    assert read_report(RepairProgress("", 0, 0)) == ("", 0, None)
+    assert read_report("halfway") == ("halfway", None, None)
