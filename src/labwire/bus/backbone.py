@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import zmq
 
 from labwire.bus.access import AccessGuard
+from labwire.bus.peer_watch import PeerWatch
 from labwire.bus.ports import owner_of
 from labwire.errors import PortTakenError, ResourceError
 
@@ -47,6 +48,7 @@ class Backbone:
         sub_port: Port for subscribers, 0 for any.
         slow_subscriber_s: A reader whose window has been closed for so long is cut.
         max_message_bytes: A publisher that sends a larger part is cut.
+        peers: Tells who was cut; None if nobody wants to know.
 
     Raises:
         PortTakenError: A port is in use; the error names it and, where it can be known, its owner.
@@ -61,6 +63,7 @@ class Backbone:
         sub_port: int,
         slow_subscriber_s: float,
         max_message_bytes: int,
+        peers: PeerWatch | None = None,
     ) -> None:
         self._xsub = context.socket(zmq.XSUB)
         self._xpub = context.socket(zmq.XPUB)
@@ -71,11 +74,12 @@ class Backbone:
             socket.linger = 0
         self._xsub.maxmsgsize = max_message_bytes
         self._xpub.maxmsgsize = 64 * 1024  # readers send subscriptions only
-        self._xpub.setsockopt(zmq.XPUB_VERBOSE, 1)  # the inlet wants to see every subscription
+        # The inlet wants to see every subscription, and the XSUB counts them: it must see every end as well.
+        self._xpub.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._xpub.setsockopt(zmq.TCP_MAXRT, int(slow_subscriber_s * 1000))
         self._xpub.monitor(MONITOR_INPROC, _READER_EVENTS)
         try:
-            self.pub_port = bind(self._xsub, host, pub_port, "[bus] pub_port")
+            self.pub_port = bind(self._xsub, host, pub_port, "[bus] pub_port", peers)
             self.sub_port = bind(self._xpub, host, sub_port, "[bus] sub_port")
         except ResourceError:
             self._close_sockets()
@@ -85,6 +89,9 @@ class Backbone:
         self._proxy_end.bind(_CONTROL_INPROC)
         self._control.connect(_CONTROL_INPROC)
         self._control.rcvtimeo = 1000
+        # After an answer that did not come, the next question may be asked all the same.
+        self._control.setsockopt(zmq.REQ_RELAXED, 1)
+        self._control.setsockopt(zmq.REQ_CORRELATE, 1)
         self._xsub.send(_SUBSCRIBE_TO_ALL)
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
@@ -127,7 +134,7 @@ class Backbone:
             socket.close()
 
 
-def bind(socket: zmq.Socket[Any], host: str, port: int, option: str) -> int:
+def bind(socket: zmq.Socket[Any], host: str, port: int, option: str, peers: PeerWatch | None = None) -> int:
     """Bind a guarded TCP listener; return its port.
 
     Args:
@@ -135,12 +142,15 @@ def bind(socket: zmq.Socket[Any], host: str, port: int, option: str) -> int:
         host: Address to listen on.
         port: 0 for any.
         option: Where the user sets this port, for the error.
+        peers: Watches the peers of this listener, if somebody wants to know.
 
     Raises:
         PortTakenError: Somebody listens there already.
         ResourceError: The system refuses for another reason.
     """
     AccessGuard.protect(socket)
+    if peers:
+        peers.add(socket, option)
     try:
         socket.bind(f"tcp://{host}:{port or '*'}")
     except zmq.ZMQError as error:

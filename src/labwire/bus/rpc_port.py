@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
+from socket import gethostname
 from typing import Any
 
 import zmq
 
 from labwire.bus.backbone import bind
+from labwire.bus.peer_watch import PeerWatch
 from labwire.bus.rpc_broker import Outgoing, RpcBroker
+from labwire.errors import LabwireError
 from labwire.wire.rpc_message import Hello
 
 RPC_INPROC = "inproc://rpc"
@@ -28,6 +30,7 @@ class RpcPort:
         host: Address to listen on.
         port: 0 for any.
         max_message_bytes: A peer that sends a larger part is cut by ZeroMQ.
+        peers: Tells who was cut; None if nobody wants to know.
         on_change: Called on the port's thread when an actor came or went.
         on_fault: Called with a mistake of our own; the port goes on.
 
@@ -42,6 +45,7 @@ class RpcPort:
         host: str,
         port: int,
         max_message_bytes: int,
+        peers: PeerWatch | None = None,
         on_change: Callable[[], None],
         on_fault: Callable[[BaseException], None],
     ) -> None:
@@ -53,8 +57,13 @@ class RpcPort:
         self._router.linger = 200
         self._router.maxmsgsize = max_message_bytes
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        try:
+            self.port = bind(self._router, host, port, "[bus] rpc_port", peers)
+        except LabwireError:
+            self._router.close()
+            raise
         self._stop_end, self._stop = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        self.port = bind(self._router, host, port, "[bus] rpc_port")
+        self._stop_end.linger = self._stop.linger = 0
         self._router.bind(RPC_INPROC)
         self._stop_end.bind(_STOP_INPROC)
         self._stop.connect(_STOP_INPROC)
@@ -115,7 +124,7 @@ class RpcPort:
 
 def _lives(hello: Hello) -> bool:
     """Tell whether the process of an actor on this computer lives; of another computer nothing is known."""
-    if hello.host != socket.gethostname() or hello.pid <= 0:
+    if hello.host != gethostname() or hello.pid <= 0:
         return False
     try:
         os.kill(hello.pid, 0)

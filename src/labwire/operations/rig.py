@@ -38,10 +38,14 @@ class RigStatus(msgspec.Struct, frozen=True):
     """Requests to the Remote that were not understood."""
     unconfirmed: int = 0
     """Remote messages that the bus did not take in time."""
+    undelivered: int = 0
+    """Messages from any road into the hub that the bus did not take in time."""
     delayed_pending: int = 0
     """Delayed notifications that are waiting."""
     malformed: int = 0
     """Messages to the hub itself that could not be read."""
+    peers_cut: int = 0
+    """Connections that were cut because a peer sent what is not ZeroMQ, or too much at once."""
     strangers_refused: int = 0
     """Connections from addresses outside ``[network] allow``."""
 

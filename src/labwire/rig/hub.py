@@ -13,10 +13,11 @@ import msgspec
 import zmq
 
 from labwire import __version__
-from labwire.bus.access import AccessGuard
+from labwire.bus.access import LOOPBACK, AccessGuard
 from labwire.bus.actor_runner import ActorRunner, ActorSpec, Wiring
 from labwire.bus.backbone import Backbone
 from labwire.bus.inlet import Inlet, InletEvents, InletPorts
+from labwire.bus.peer_watch import PeerWatch
 from labwire.bus.rpc_port import RPC_INPROC, RpcPort
 from labwire.clock import RigClock
 from labwire.errors import LabwireError
@@ -26,13 +27,13 @@ from labwire.rig.assembly import STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
+from labwire.wire.rpc_message import Hello
 
 SWITCH_INTERVAL_S = 0.0005
 """A busy Python thread beside the inlet costs a Remote request up to this; the default 5 ms was measured as 10 ms."""
 READY_LIMIT_S = 20.0
 _STATS_S = 1.0
 _TICK_S = 1.0
-_STEWARD_STOP_LIMIT_S = 3.0
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -84,7 +85,10 @@ class Hub:
         self._ready = False
         self._context: zmq.Context[Any] = zmq.Context()
         self._clock = RigClock.create()
-        self._guard = AccessGuard(self._context, config.network.allow, self._stranger_refused)
+        # A connection from the address that the rig listens on comes from this computer too.
+        ours = (*LOOPBACK, config.network.listen)
+        self._guard = AccessGuard(self._context, config.network.allow, self._stranger_refused, always=ours)
+        self._peers = PeerWatch(self._context, self._peer_cut)
         self._parts: list[Backbone | Inlet | RpcPort] = []
         try:
             self._open_ports()
@@ -102,6 +106,7 @@ class Hub:
             sub_port=bus.sub_port,
             slow_subscriber_s=bus.slow_subscriber_s,
             max_message_bytes=limit,
+            peers=self._peers,
         )
         self._parts.append(self._backbone)
         self._inlet = Inlet(
@@ -114,6 +119,7 @@ class Hub:
             version=__version__,
             max_message_bytes=limit,
             events=InletEvents(self._inlet_warns, self._thread_fault),
+            peers=self._peers,
         )
         self._parts.append(self._inlet)
         self._rpc = RpcPort(
@@ -121,9 +127,11 @@ class Hub:
             host=host,
             port=bus.rpc_port,
             max_message_bytes=limit,
+            peers=self._peers,
             on_change=lambda: self._post(self._actors_changed),
             on_fault=self._thread_fault,
         )
+        self._rpc.broker.is_supervised = self._is_supervised
         self._parts.append(self._rpc)
 
     def run(self) -> int:
@@ -136,10 +144,12 @@ class Hub:
         signals = self._catch_signals()
         try:
             self._runner.start()
+            for monitor in self._peers.monitors:
+                self._runner.loop.watch(monitor, self._peers.look)
             self._start_actors()
             self._runner.loop.run()
         finally:
-            self.supervisor.kill_all()
+            self.supervisor.end_all()
             self._runner.close()
             self._restore_signals(signals)
             self._close_ports()
@@ -174,6 +184,7 @@ class Hub:
         self.supervisor = Supervisor(
             self._runner.loop,
             on_died=self._child_died,
+            on_stopped=self._child_stopped,
             on_stderr=lambda name, line: self._actor.log.warning("%s wrote: %s", name, line),
         )
         actor.supervisor = self.supervisor
@@ -233,6 +244,17 @@ class Hub:
         if not self._stop_asked:
             self._actors_changed()
 
+    def _child_stopped(self, child: Child) -> None:
+        self._actor.notify("actor.stopped", actor=child.name)
+        if not self._stop_asked:
+            self._actors_changed()
+
+    def _is_supervised(self, hello: Hello) -> bool:
+        if hello.actor == "hub":
+            return hello.pid == os.getpid()
+        child = self.supervisor.children.get(hello.actor)
+        return child is not None and child.process is not None and child.process.pid == hello.pid
+
     def _publish_counters(self) -> None:
         status = self._status([], 0.0)
         self._actor.emit("bus.hub", msgspec.structs.asdict(status), numbered=True)
@@ -258,6 +280,8 @@ class Hub:
             remote_refused=inlet.remote_refused,
             unconfirmed=inlet.unconfirmed,
             delayed_pending=inlet.delayed_pending,
+            undelivered=self._inlet.entry.undelivered,
+            peers_cut=self._peers.cut,
             malformed=inlet.malformed + self._rpc.broker.malformed + self._runner.malformed,
             strangers_refused=self._guard.refused,
         )
@@ -303,6 +327,7 @@ class Hub:
     def _close_ports(self) -> None:
         for part in reversed(self._parts):
             part.stop()
+        self._peers.close()
         self._clock.close()
         if self._console_fd is not None:
             os.close(self._console_fd)
@@ -328,6 +353,14 @@ class Hub:
     def _stranger_refused(self, address: str) -> None:
         text = "refused a connection from %s: not in [network] allow"
         self._post(lambda: self._actor.log.warning(text, address))
+
+    def _peer_cut(self, address: str, option: str) -> None:
+        self._actor.log.warning(
+            "cut %s at the port of %s: it sent what is not ZeroMQ, or a part of more than %d bytes",
+            address,
+            option,
+            self._config.bus.max_message_bytes,
+        )
 
     def _inlet_warns(self, text: str) -> None:
         self._post(lambda: self._actor.log.warning("%s", text))
