@@ -25,11 +25,13 @@ from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import services_of
 from labwire.strict import Strict, find_mistakes
-from labwire.wire.bus_message import decode_payload
+from labwire.wire.bus_message import decode_payload, encode_payload
 from labwire.wire.rpc_message import Hello
 
 READY_LIMIT_S = 10.0
 _READY_STEP_MS = 20
+_READY_TOPIC = "bus.ready"
+_FOLLOW_CLOCK_S = 10.0  # clocks of two computers drift apart by up to 0.1 ms a second
 _HELLO_S = 1.0
 _BATCH = 100
 NOISY_HZ = 10.0
@@ -63,6 +65,8 @@ class ActorSpec(msgspec.Struct, frozen=True):
     """How often the rig has started this actor before."""
     python_path: list[str] = []
     """Folders to look for the class in, besides the usual ones."""
+    inherited_fds: list[int] = []
+    """Descriptors of the rig that its options name, besides the clock's."""
 
 
 def load_class(dotted: str) -> type[Actor]:
@@ -126,22 +130,11 @@ class ActorRunner:
         self._sub.subscribe(NOTIFY)
         self._sub.connect(wiring.sub_url)
         self._log_handler = BusLogHandler(self._publisher, logging.getLevelNamesMapping()[spec.log_level])
-        self.actor = actor_class(
-            ActorContext(
-                spec.name,
-                config,
-                self._clock,
-                self.loop,
-                self._publisher,
-                self._rpc,
-                self._context,
-                wiring.sub_url,
-                spec.rig_name,
-                spec.rig_config,
-                spec.incarnation,
-            )
+        self.actor = self._make_actor(actor_class, config)
+        self._refusal: LabwireError | None = None
+        self._server = OperationServer(
+            self.actor, self.loop, self._hello(), wiring.rpc_url, self._context, self._refused
         )
-        self._server = OperationServer(self.actor, self.loop, self._hello(), wiring.rpc_url, self._context)
         self.malformed = 0
         self._reported = 0
 
@@ -156,6 +149,7 @@ class ActorRunner:
         logging.getLogger().addHandler(self._log_handler)
         if self._spec.clock_fd is None:
             self._follow_clock()
+            self.loop.every(_FOLLOW_CLOCK_S, self._follow_clock)
         self.loop.watch(self._sub, self._take_notifications)
         self.actor.on_start()
         self._server.start()
@@ -163,21 +157,31 @@ class ActorRunner:
         self.loop.every(_HELLO_S, self._report)
 
     def run(self) -> None:
-        """Start, serve until told to stop, and end."""
+        """Start, serve until told to stop, and end.
+
+        Raises:
+            LabwireError: It could not start, or the rig does not take it.
+        """
         try:
             self.start()
             self.loop.run()
         finally:
             self.close()
+        if self._refusal:
+            raise self._refusal
 
     def close(self) -> None:
         """Run ``on_stop`` and leave the bus; an error there is logged, and everything is closed all the same."""
+        self.loop.unwatch(self._sub)
         try:
             self.actor.on_stop()
         except Exception as error:
             self._fault(error)
         self._server.close()
         logging.getLogger().removeHandler(self._log_handler)
+        self._leave_bus()
+
+    def _leave_bus(self) -> None:
         self._rpc.close()
         self._publisher.close()
         self._sub.close()
@@ -185,6 +189,33 @@ class ActorRunner:
         self._clock.close()
         if self._owns_context:
             self._context.term()
+
+    def _make_actor(self, actor_class: type[Actor], config: Strict) -> Actor:
+        spec = self._spec
+        try:
+            return actor_class(
+                ActorContext(
+                    spec.name,
+                    config,
+                    self._clock,
+                    self.loop,
+                    self._publisher,
+                    self._rpc,
+                    self._context,
+                    spec.wiring.sub_url,
+                    spec.rig_name,
+                    spec.rig_config,
+                    spec.incarnation,
+                )
+            )
+        except BaseException:
+            self._leave_bus()
+            raise
+
+    def _refused(self, error: LabwireError) -> None:
+        self._refusal = error
+        self._log.error("%s", error)
+        self.loop.stop()
 
     def _hello(self) -> Hello:
         cls = self._class
@@ -199,23 +230,24 @@ class ActorRunner:
 
     def _await_bus(self) -> None:
         """Send on both roads until both come back: then the subscription holds and nothing goes into the void."""
-        mark = f"bus.ready.{self._spec.name}.{os.getpid()}"
-        missing = {f"{mark}.pub", f"{mark}.push"}
-        self._sub.subscribe(mark)
+        missing = {
+            road: encode_payload({"actor": self._spec.name, "pid": os.getpid(), "road": road})
+            for road in ("pub", "push")
+        }
+        send = {"pub": self._publisher.publish, "push": self._publisher.notify_raw}
+        self._sub.subscribe(_READY_TOPIC)
         deadline = time.monotonic() + READY_LIMIT_S
         while missing:
             if time.monotonic() > deadline:
                 raise PeerGoneError(f"{self._spec.name}: no bus answers at {self._spec.wiring.sub_url}")
-            if f"{mark}.pub" in missing:
-                self._publisher.publish(f"{mark}.pub", {})
-            if f"{mark}.push" in missing:
-                self._publisher.notify_raw(f"{mark}.push", {})
+            for road, body in missing.items():
+                send[road](_READY_TOPIC, decode_payload(body))
             while self._sub.poll(_READY_STEP_MS):
-                topic, *rest = self._sub.recv_multipart()
-                missing.discard(topic.decode("utf-8", "replace"))
-                if topic.startswith(NOTIFY.encode()):
-                    self._take_notification([topic, *rest])
-        self._sub.unsubscribe(mark)
+                parts = self._sub.recv_multipart()
+                if parts[0].startswith(NOTIFY.encode()):
+                    self._take_notification(parts)
+                missing = {road: body for road, body in missing.items() if parts[1:] != [body]}
+        self._sub.unsubscribe(_READY_TOPIC)
 
     def _take_notifications(self) -> None:
         for _ in range(_BATCH):

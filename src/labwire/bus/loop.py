@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 import zmq
 
+from labwire.errors import UsageError
+
 Callback: TypeAlias = Callable[[], None]
 MAX_POSTED = 10_000
 
@@ -45,7 +47,7 @@ class Loop:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._posted: deque[Callback] = deque()
-        self._posted_lock = threading.Lock()
+        self._posted_lock = threading.RLock()  # a signal handler may post while its own thread is posting
         self._wake_read, self._wake_write = os.pipe()
         for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
@@ -65,25 +67,43 @@ class Loop:
             self._poller.unregister(source)
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
-        """Call back once, after `delay_s` seconds."""
+        """Call back once, after `delay_s` seconds.
+
+        Raises:
+            UsageError: The delay is not a finite number.
+        """
         return self._add(Timer(callback, None), delay_s)
 
     def every(self, interval_s: float, callback: Callback) -> Timer:
-        """Call back every `interval_s` seconds; a turn that comes late does not shift the later ones."""
+        """Call back every `interval_s` seconds; a turn that comes late does not shift the later ones.
+
+        Raises:
+            UsageError: The interval is not a finite number above 0.
+        """
+        if not interval_s > 0:
+            raise UsageError(f"an interval must be above 0 seconds, not {interval_s!r}")
         return self._add(Timer(callback, interval_s), interval_s)
 
     def post(self, callback: Callback) -> bool:
-        """Have the loop call back soon; safe from any thread. False, and counted, if too many are waiting."""
+        """Have the loop call back soon; safe from any thread.
+
+        False, and counted, if too many are waiting or the loop is closed.
+        """
         with self._posted_lock:
             if self._closed or len(self._posted) >= MAX_POSTED:
                 self.refused_posts += 1
                 return False
             self._posted.append(callback)
             try:
-                os.write(self._wake_write, b"\0")
+                os.write(self._wake_write, b"\0")  # under the lock: the number of a closed pipe soon means another file
             except BlockingIOError:
                 pass  # enough wake-ups are in the pipe
         return True
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called: nothing that is posted will run."""
+        return self._closed
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -96,8 +116,13 @@ class Loop:
         for source, _ in self._poller.poll(self._timeout_ms(limit_s)):
             if callback := self._watched.get(source):
                 self._guarded(callback)
-        self._run_posted()
+        self.run_posted()
         self._run_timers()
+
+    def run_posted(self) -> None:
+        """Call back what has been posted until now, and nothing else."""
+        for _ in range(len(self._posted)):
+            self._guarded(self._posted.popleft())
 
     def stop(self) -> None:
         """End `run` after the present turn. From another thread use ``post(loop.stop)``."""
@@ -112,6 +137,8 @@ class Loop:
             os.close(self._wake_write)
 
     def _add(self, timer: Timer, delay_s: float) -> Timer:
+        if not math.isfinite(delay_s):
+            raise UsageError(f"a delay must be a finite number of seconds, not {delay_s!r}")
         heapq.heappush(self._heap, (time.monotonic() + delay_s, next(self._order), timer))
         return timer
 
@@ -121,10 +148,6 @@ class Loop:
         due_s = self._heap[0][0] - time.monotonic() if self._heap else math.inf
         wait_s = min(due_s, limit_s)
         return None if math.isinf(wait_s) else max(0, math.ceil(wait_s * 1000))
-
-    def _run_posted(self) -> None:
-        for _ in range(len(self._posted)):
-            self._guarded(self._posted.popleft())
 
     def _run_timers(self) -> None:
         now = time.monotonic()

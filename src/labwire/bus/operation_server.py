@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,11 @@ from labwire.errors import InternalError, LabwireError, NotFoundError, QueueFull
 from labwire.operations.job import LocalJob
 from labwire.operations.service import Operation, invoke, services_of
 from labwire.wire.bus_message import encode_payload
-from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode_rpc, report_error
+from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode_rpc, read_error, report_error
 
 MAX_JOBS = 16
 _BATCH = 100
+_RETRY_S = 0.05
 
 
 class OperationServer:
@@ -30,11 +32,19 @@ class OperationServer:
         hello: How it introduces itself.
         rpc_url: Address of the broker.
         context: ZeroMQ context.
+        on_refused: Called with the reason if the rig does not take the actor.
     """
 
     def __init__(
-        self, implementation: object, loop: Loop, hello: Hello, rpc_url: str, context: zmq.Context[Any]
+        self,
+        implementation: object,
+        loop: Loop,
+        hello: Hello,
+        rpc_url: str,
+        context: zmq.Context[Any],
+        on_refused: Callable[[LabwireError], None] = lambda _: None,
     ) -> None:
+        self._on_refused = on_refused
         self._implementation = implementation
         self._loop = loop
         self._hello = hello
@@ -66,7 +76,7 @@ class OperationServer:
             job.cancel()
         for thread in list(self._threads):
             thread.join(timeout=2)
-        self._loop.run_once(0)  # the last replies of those threads
+        self._loop.run_posted()  # the last replies of those threads
         self._loop.unwatch(self._socket)
         self._send(Kind.BYE, 0, [])
         self._socket.close()
@@ -81,6 +91,8 @@ class OperationServer:
                 self._call(message)
             elif message.kind is Kind.CANCEL and (job := self._jobs.get(message.number)):
                 job.cancel()
+            elif message.kind is Kind.ERROR:
+                self._on_refused(read_error(message.parts[0]))
 
     def _call(self, message: RpcMessage) -> None:
         name = message.parts[1].decode("utf-8", "replace")
@@ -102,7 +114,10 @@ class OperationServer:
     def _start_job(self, number: int, operation: Operation, job: LocalJob[Any, Any]) -> None:
         if len(self._jobs) >= MAX_JOBS:
             raise QueueFullError(f"{MAX_JOBS} long operations are running already; try again later")
-        thread = threading.Thread(target=self._run_job, args=(number, operation, job), name=operation.full_name)
+        # A daemon: work that does not listen to `cancelled` must not keep the process of a dead rig.
+        thread = threading.Thread(
+            target=self._run_job, args=(number, operation, job), name=operation.full_name, daemon=True
+        )
         self._jobs[number] = job
         self._threads.add(thread)
         thread.start()
@@ -121,7 +136,8 @@ class OperationServer:
             caught = error
             end = lambda: self._send_error(number, operation.full_name, caught)  # noqa: E731
         thread = threading.current_thread()
-        self._loop.post(lambda: self._end_job(number, thread, end))
+        while not self._loop.post(lambda: self._end_job(number, thread, end)) and not self._loop.closed:
+            time.sleep(_RETRY_S)  # progress reports may be refused, the end may not
 
     def _end_job(self, number: int, thread: threading.Thread, end: Callable[[], None]) -> None:
         self._jobs.pop(number, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -10,17 +11,18 @@ from typing import TypeAlias
 import msgspec
 
 from labwire.errors import (
-    InvalidNameError,
     LabwireError,
     NotFoundError,
     PeerGoneError,
     ProtocolError,
     QueueFullError,
+    StateError,
 )
 from labwire.names import check_actor_name
 from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode_rpc, report_error
 
 MAX_PENDING = 10_000
+MAX_ACTORS = 1_000
 SILENCE_S = 5.0
 """An actor that says nothing for so long is taken for gone, unless its process is seen to live; it says HELLO every
 second, so that it is known again as soon as it can be heard again."""
@@ -51,11 +53,14 @@ class RpcBroker:
 
     on_change: Callable[[], None] = lambda: None
     """Called when an actor came or went."""
+    is_supervised: Callable[[Hello], bool] = lambda _: False
+    """Tells whether this actor is one that the rig itself started; nobody else may take its name."""
     malformed: int = 0
     peers: dict[str, _Peer] = field(default_factory=dict[str, _Peer])
     _names: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _requests: dict[int, _Request] = field(default_factory=dict[int, _Request])
     _numbers: dict[tuple[bytes, int], int] = field(default_factory=dict[tuple[bytes, int], int])
+    _replaced: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=MAX_ACTORS))
     _last_number: int = 0
 
     def receive(self, identity: bytes, parts: list[bytes]) -> Outgoing:
@@ -112,6 +117,8 @@ class RpcBroker:
             peer = self._find(message.parts[0], message.parts[1])
             if len(self._requests) >= MAX_PENDING:
                 raise QueueFullError(f"{MAX_PENDING} requests are waiting already; try again later")
+            if (client, message.number) in self._numbers:
+                raise ProtocolError(f"request {message.number} of this connection is still open; count on")
         except LabwireError as error:
             yield client, _error(message.number, error)
             return
@@ -152,8 +159,7 @@ class RpcBroker:
     def _hello(self, identity: bytes, message: RpcMessage) -> Outgoing:
         try:
             hello = msgspec.msgpack.decode(message.parts[0], type=Hello)
-            check_actor_name(hello.actor)
-        except (msgspec.DecodeError, ValueError, InvalidNameError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             self.malformed += 1
             yield identity, _error(message.number, ProtocolError(f"HELLO cannot be read: {error}"))
             return
@@ -161,11 +167,28 @@ class RpcBroker:
         if known is not None and known.identity == identity and known.hello == hello:
             known.last_seen_s = time.monotonic()
             return
+        try:
+            self._check_newcomer(identity, hello, known)
+        except LabwireError as error:
+            yield identity, _error(message.number, error)
+            return
+        if (before := self._names.get(identity, hello.actor)) != hello.actor:
+            yield from self.forget(before, "has another name now")
         if known is not None and known.identity != identity:
             yield from self.forget(hello.actor, "was replaced")
+            self._replaced.append(known.identity)
         self.peers[hello.actor] = _Peer(hello, identity, time.monotonic())
         self._names[identity] = hello.actor
         self.on_change()
+
+    def _check_newcomer(self, identity: bytes, hello: Hello, known: _Peer | None) -> None:
+        check_actor_name(hello.actor)
+        if identity in self._replaced:  # it says hello every second: the two would take turns for ever
+            raise StateError(f"another actor has taken the name {hello.actor!r}", name=hello.actor)
+        if known is None and len(self.peers) >= MAX_ACTORS:
+            raise QueueFullError(f"actor {hello.actor!r}: {MAX_ACTORS} actors are here already")
+        if known is not None and self.is_supervised(known.hello) and not self.is_supervised(hello):
+            raise StateError(f"the rig has an actor {hello.actor!r} of its own: choose another name", name=hello.actor)
 
 
 def _error(number: int, error: LabwireError) -> list[bytes]:
