@@ -21,6 +21,7 @@ def actor_specs(
     everything = dump(config)
 
     def spec(name: str, actor_class: str, options: dict[str, Any]) -> ActorSpec:
+        console = [console_fd] if name == STEWARD and console_fd is not None else []
         return ActorSpec(
             name=name,
             actor_class=actor_class,
@@ -31,6 +32,7 @@ def actor_specs(
             rig_config=everything,
             log_level=config.log.level,
             python_path=[folder],
+            inherited_fds=console,
         )
 
     return [spec(*row) for row in _rows(config, wiring, console_fd)]

@@ -63,6 +63,7 @@ class HubActor(Actor, Actors, RigOperations):
             ``rig.ready``: All actors run.
             ``rig.stopping``: The rig is going down.
             ``actor.started``: An actor is ready.
+            ``actor.stopped``: An actor ended on purpose.
             ``actor.died``: An actor ended that nobody had asked to.
             ``clock.changed``: Rig time was set by ``T``.
         """

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -19,6 +18,7 @@ from labwire.bus.actor_runner import ActorSpec
 from labwire.bus.loop import Loop, Timer
 from labwire.errors import ConfigError, MissingExtraError, NotFoundError, codes_of
 from labwire.operations.actors import ActorStatus
+from labwire.rig.stderr_lines import StderrLines
 
 FIRST_BACK_OFF_S = 0.25
 LONGEST_BACK_OFF_S = 10.0
@@ -27,7 +27,8 @@ PROVEN_S = 30.0
 STOP_LIMIT_S = 15.0
 """How long an actor may take to finish before it is ended by force."""
 TERMINATE_LIMIT_S = 2.0
-_STDERR_LINES = 20
+KILL_LIMIT_S = 2.0
+_LAST_READS = 16  # a process that outlives its parent may go on writing
 _HOPELESS = {codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code}
 
 
@@ -55,8 +56,7 @@ class Child:
     starts: int = 0
     start_again: bool = False
     services: list[str] = field(default_factory=list[str])
-    stderr: deque[str] = field(default_factory=lambda: deque[str](maxlen=_STDERR_LINES))
-    stderr_rest: bytes = b""
+    stderr: StderrLines = field(default_factory=StderrLines)
     last_error: str = ""
     timers: list[Timer] = field(default_factory=list[Timer])
 
@@ -90,14 +90,20 @@ class Supervisor:
     Args:
         loop: The hub's loop.
         on_died: Called with the child and a sentence when a process ended that nobody had asked to.
+        on_stopped: Called when one ended that was asked to, or on its own accord, and does not start again.
         on_stderr: Called with an actor's name and a line that it wrote to standard error.
     """
 
     def __init__(
-        self, loop: Loop, *, on_died: Callable[[Child, str], None], on_stderr: Callable[[str, str], None]
+        self,
+        loop: Loop,
+        *,
+        on_died: Callable[[Child, str], None],
+        on_stopped: Callable[[Child], None] = lambda _: None,
+        on_stderr: Callable[[str, str], None],
     ) -> None:
         self._loop = loop
-        self._on_died, self._on_stderr = on_died, on_stderr
+        self._on_died, self._on_stopped, self._on_stderr = on_died, on_stopped, on_stderr
         self.children: dict[str, Child] = {}
 
     def add(self, spec: ActorSpec) -> Child:
@@ -115,30 +121,22 @@ class Supervisor:
             return child
         raise NotFoundError(f"no actor {name!r} in this rig; there are: {', '.join(self.children) or 'none'}")
 
-    def start(self, child: Child, pass_fds: Iterable[int] = ()) -> None:
-        """Start an actor's process."""
+    def start(self, child: Child) -> None:
+        """Start an actor's process; if the system does not give one, that counts as a death."""
         self._cancel_timers(child)
-        clock = () if child.spec.clock_fd is None else (child.spec.clock_fd,)
-        child.process = subprocess.Popen(
-            [sys.executable, "-m", "labwire.bus.actor_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(*clock, *pass_fds, *_fds_of(child.spec)),
-            process_group=0,  # Ctrl-C is for the hub alone
-        )
-        child.state, child.started_s, child.start_again = State.STARTING, time.monotonic(), False
-        assert child.process.stdin
-        assert child.process.stderr
-        with contextlib.suppress(BrokenPipeError):  # it died at once: the pidfd tells
-            spec = msgspec.structs.replace(child.spec, incarnation=child.starts)
-            child.process.stdin.write(msgspec.json.encode(spec) + b"\n")
-            child.process.stdin.flush()
+        child.started_s, child.start_again, child.stderr = time.monotonic(), False, StderrLines()
+        spec = msgspec.structs.replace(child.spec, incarnation=child.starts)
         child.starts += 1
-        os.set_blocking(child.process.stderr.fileno(), False)
-        child.pidfd = os.pidfd_open(child.process.pid)
+        try:
+            child.process = process = _spawn(spec)
+        except OSError as error:
+            child.last_error = str(error)
+            self._died(child, f"could not be started: {error}")
+            return
+        child.state = State.STARTING
+        child.pidfd = os.pidfd_open(process.pid)
         self._loop.watch(child.pidfd, lambda: self._ended(child))
-        self._loop.watch(child.process.stderr.fileno(), lambda: self._read_stderr(child))
+        self._loop.watch(_stderr_of(process), lambda: self._pass_on_stderr(child))
 
     def is_ready(self, name: str, services: list[str]) -> None:
         """Note that an actor has said hello."""
@@ -148,21 +146,19 @@ class Supervisor:
 
     def stop(self, child: Child) -> None:
         """Ask an actor to finish; after `STOP_LIMIT_S` it is terminated, then killed."""
-        self._cancel_timers(child)
         child.start_again = False
+        if child.state is State.STOPPING:
+            return
+        self._cancel_timers(child)
         if child.process is None:
             child.state = State.STOPPED
             return
-        if child.state is not State.STOPPING:
-            child.state = State.STOPPING
-            assert child.process.stdin
-            with contextlib.suppress(OSError):
-                child.process.stdin.write(b"stop\n")
-                child.process.stdin.flush()
-            child.timers = [
-                self._loop.call_later(STOP_LIMIT_S, lambda: self._signal(child, signal.SIGTERM)),
-                self._loop.call_later(STOP_LIMIT_S + TERMINATE_LIMIT_S, lambda: self._signal(child, signal.SIGKILL)),
-            ]
+        child.state = State.STOPPING
+        _write_lifeline(child.process, b"stop\n")
+        child.timers = [
+            self._loop.call_later(STOP_LIMIT_S, lambda: self._signal(child, signal.SIGTERM)),
+            self._loop.call_later(STOP_LIMIT_S + TERMINATE_LIMIT_S, lambda: self._signal(child, signal.SIGKILL)),
+        ]
 
     def restart(self, child: Child) -> None:
         """Stop an actor if it runs, and start it."""
@@ -181,6 +177,15 @@ class Supervisor:
             child.state = State.STOPPING if child.process else State.STOPPED
             self._signal(child, signal.SIGKILL)
 
+    def end_all(self) -> None:
+        """End every process by force and wait until it is gone."""
+        self.kill_all()
+        for child in self.children.values():
+            if child.process:
+                with contextlib.suppress(subprocess.TimeoutExpired):  # the system itself cannot end it: a hung device
+                    child.process.wait(KILL_LIMIT_S)
+                    self._ended(child)
+
     def _signal(self, child: Child, number: signal.Signals) -> None:
         if child.process:
             child.process.send_signal(number)
@@ -188,59 +193,57 @@ class Supervisor:
     def _ended(self, child: Child) -> None:
         process = child.process
         assert process
-        assert process.stdin
-        assert process.stderr
         code = process.wait()
-        self._read_stderr(child)
-        if rest := child.stderr_rest.decode("utf-8", "replace").strip():
-            child.stderr.append(rest)
-        child.stderr_rest = b""
+        for _ in range(_LAST_READS):
+            if not self._read_stderr(child):
+                break
         self._loop.unwatch(child.pidfd)
-        self._loop.unwatch(process.stderr.fileno())
+        self._loop.unwatch(_stderr_of(process))
         os.close(child.pidfd)
-        with contextlib.suppress(OSError):  # flushing "stop" to a dead process
-            process.stdin.close()
-        process.stderr.close()
+        _close_pipes(process)
         child.process, child.services = None, []
         self._cancel_timers(child)
-        asked = child.state is State.STOPPING
-        child.state = State.STOPPED
-        if not asked and code != 0:
-            self._died(child, code)
+        asked, child.state = child.state is State.STOPPING, State.STOPPED
+        if not asked and code in _HOPELESS:
+            child.last_error = child.stderr.last
+            self._on_died(child, f"cannot run: {child.last_error}")
+        elif not asked and code != 0:
+            # What a process wrote before it was killed says nothing of why.
+            child.last_error = (child.stderr.last if code > 0 else "") or _why(code)
+            self._died(child, _why(code))
         elif child.start_again:
             self.start(child)
+        else:
+            self._on_stopped(child)
 
-    def _died(self, child: Child, code: int) -> None:
-        child.last_error = (child.stderr[-1] if child.stderr else "") or _why(code)
-        if code in _HOPELESS:
-            self._on_died(child, f"cannot run: {child.last_error}")
-            return
+    def _died(self, child: Child, why: str) -> None:
         if time.monotonic() - child.started_s > PROVEN_S:
             child.back_off_s = FIRST_BACK_OFF_S
         child.state = State.BACKING_OFF
         child.timers = [self._loop.call_later(child.back_off_s, lambda: self._start_again(child))]
-        self._on_died(child, f"{_why(code)}; starts again in {child.back_off_s:g} s")
+        self._on_died(child, f"{why}; starts again in {child.back_off_s:g} s")
         child.back_off_s = min(LONGEST_BACK_OFF_S, child.back_off_s * 2)
 
     def _start_again(self, child: Child) -> None:
         child.restarts += 1
         self.start(child)
 
-    def _read_stderr(self, child: Child) -> None:
+    def _pass_on_stderr(self, child: Child) -> None:
+        self._read_stderr(child)
+
+    def _read_stderr(self, child: Child) -> bool:
+        """Pass on what an actor has written; False if there was nothing."""
         assert child.process
-        assert child.process.stderr
-        fd = child.process.stderr.fileno()
+        fd = _stderr_of(child.process)
         try:
             data = os.read(fd, 65536)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._loop.unwatch(fd)
-        *lines, child.stderr_rest = (child.stderr_rest + data)[-65536:].split(b"\n")
-        for line in lines:
-            text = line.decode("utf-8", "replace").rstrip()
-            child.stderr.append(text)
-            self._on_stderr(child.name, text)
+        for line in child.stderr.take(data, time.monotonic()):
+            self._on_stderr(child.name, line)
+        return bool(data)
 
     def _cancel_timers(self, child: Child) -> None:
         for timer in child.timers:
@@ -248,10 +251,38 @@ class Supervisor:
         child.timers = []
 
 
-def _fds_of(spec: ActorSpec) -> tuple[int, ...]:
-    """Descriptors that an actor of ours is given by number in its options."""
-    fd = spec.config.get("console_fd")
-    return (fd,) if isinstance(fd, int) else ()
+def _spawn(spec: ActorSpec) -> subprocess.Popen[bytes]:
+    clock = () if spec.clock_fd is None else (spec.clock_fd,)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labwire.bus.actor_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=(*clock, *spec.inherited_fds),
+        process_group=0,  # Ctrl-C is for the hub alone
+    )
+    os.set_blocking(_stderr_of(process), False)
+    _write_lifeline(process, msgspec.json.encode(spec) + b"\n")
+    return process
+
+
+def _write_lifeline(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin
+    with contextlib.suppress(OSError):  # it has died: the pidfd tells
+        process.stdin.write(data)
+        process.stdin.flush()
+
+
+def _stderr_of(process: subprocess.Popen[bytes]) -> int:
+    assert process.stderr
+    return process.stderr.fileno()
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stderr):
+        if pipe:
+            with contextlib.suppress(OSError):  # flushing "stop" to a dead process
+                pipe.close()
 
 
 def _why(code: int) -> str:
