@@ -6,7 +6,7 @@ import itertools
 import struct
 import threading
 import time
-from typing import Any, cast
+from typing import Any
 
 import zmq
 
@@ -22,13 +22,13 @@ class ConnectionWatch:
     empties it.
 
     Args:
+        context: The context that the socket belongs to.
         socket: The socket to watch; not closed here.
     """
 
-    def __init__(self, socket: zmq.Socket[Any]) -> None:
+    def __init__(self, context: zmq.Context[Any], socket: zmq.Socket[Any]) -> None:
         address = f"inproc://connection-watch-{next(_numbers)}"
         self._socket = socket
-        context = cast("zmq.Context[Any]", socket.context)
         self._monitor = context.socket(zmq.PAIR)
         self._monitor.linger = 0
         self._monitor.rcvhwm = 0  # a full monitor would hold up the I/O thread of the whole context

@@ -23,7 +23,7 @@ from labwire.wire.bus_message import Part, encode_payload, notification_topic
 _NOBLOCK = int(zmq.NOBLOCK)
 _MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
 _SUBSCRIBE = b"\x01"  # first byte of a subscription, as an XPUB receives it
-_LOOK_EVERY = 256  # messages
+_LOOK_EVERY_S = 0.25
 _RETRY_S = 0.0005
 _BLANKET_LIMIT_S = 0.1  # a labwire hub subscribes at once to everything; another one may never subscribe
 
@@ -75,7 +75,8 @@ class Publisher:
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._stalled: set[zmq.Socket[Any]] = set()
-        self._published = self._dropped = self._unconnected = self._until_look = 0
+        self._published = self._dropped = self._unconnected = 0
+        self._next_look_s = 0.0
         self._hub_listens = self._closed = False
         self._pub, self._watch = self._open_pub()
         self._push = self._open_push() if push_url else None
@@ -190,7 +191,8 @@ class Publisher:
         socket = self._context.socket(zmq.XPUB)
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         socket.sndhwm = self._sndhwm
-        watch = ConnectionWatch(socket)
+        socket.immediate = 1  # while the hub is away nothing is stored, which would reach the next hub as old news
+        watch = ConnectionWatch(self._context, socket)
         socket.connect(self._pub_url)
         return socket, watch
 
@@ -207,14 +209,13 @@ class Publisher:
         else:
             self._watch.close()
             self._pub, self._watch = self._open_pub()
-            self._hub_listens, self._until_look = False, 0
+            self._hub_listens, self._next_look_s = False, 0.0
         socket.close(linger=int(self._block_s * 1000))
 
     # The methods below are called with the lock held.
 
     def _publish(self, topic: str, body: bytes, raw: Sequence[Part]) -> bool:
-        self._until_look -= 1
-        if self._until_look < 0:
+        if time.monotonic() >= self._next_look_s:
             self._look_at_hub()
             if not self._hub_listens:
                 self._unconnected += 1
@@ -223,8 +224,9 @@ class Publisher:
 
     def _send(self, socket: zmq.Socket[Any], topic: str, body: bytes, raw: Sequence[Part]) -> bool:
         parts = _check_raw(raw) if raw else ()
-        send, first = socket.send, topic.encode()
+        send = socket.send
         try:
+            first = topic.encode()
             try:
                 send(first, _MORE)
             except zmq.Again:
@@ -238,6 +240,8 @@ class Publisher:
                 send(parts[-1], _NOBLOCK)
             else:
                 send(body, _NOBLOCK)
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{topic!r} is not a topic: it has no UTF-8 form") from error
         except zmq.ZMQError as error:
             raise self._explain(error, topic) from error
         except BaseException:  # Ctrl-C between two parts: the next message must not begin with half of this one
@@ -269,7 +273,7 @@ class Publisher:
         while self._pub.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
             self._hub_listens |= self._pub.recv(_NOBLOCK)[:1] == _SUBSCRIBE
         self._hub_listens &= self._watch.connected
-        self._until_look = _LOOK_EVERY if self._hub_listens else 0
+        self._next_look_s = time.monotonic() + _LOOK_EVERY_S if self._hub_listens else 0.0
 
     def _explain(self, error: zmq.ZMQError | None, topic: str) -> LabwireError:
         if self._closed or isinstance(error, zmq.ContextTerminated):
