@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import PurePath
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from labwire.operations.bus import BusStats
 
 _SHOWN_GROUPS = 5
-_HIDDEN = ("bus.", "notify.", "logging.", "recorder.", "delayed_notify.")
+_HIDDEN = ("bus.", "camera.", "notify.", "logging.", "recorder.", "delayed_notify.")
 
 
 class StatusLine:
@@ -60,4 +61,5 @@ def _group(topic: str) -> str:
 
 
 def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
+    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
+    return number if math.isfinite(number) else 0.0
