@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import msgspec
 import zmq
@@ -14,6 +15,7 @@ from labwire.bus.ports import connections
 from labwire.bus.status_line import StatusLine
 from labwire.bus.traffic import LastValues, ReaderWatch, TopicCounter
 from labwire.errors import LabwireError
+from labwire.names import MAX_NAME_CHARS, MAX_TOPIC_BYTES
 from labwire.operations.bus import BusOperations, BusStats, GapReport
 from labwire.operations.bus import LastValues as LastValueList
 from labwire.strict import Strict
@@ -23,6 +25,8 @@ _BATCH = 500
 _STATS_S = 1.0
 _LOOK_S = 0.25
 _REPORT_HOLDS_S = 3.0
+_MAX_REPORTED = 1000
+_MAX_GAPS_OF_READER = 100
 _LOGGING, _REPORT, _RECORDER = b"logging.", b"bus.report", b"recorder.state"
 NOISY_HZ = 10.0
 
@@ -133,15 +137,21 @@ class Steward(Actor, BusOperations):
             self._line.recorder = payload
 
     def _take_report(self, report: dict[Any, Any]) -> None:
-        name = str(report.get("actor", "?"))
+        name = str(report.get("actor", "?"))[:MAX_NAME_CHARS]
         rate_hz = report.get("notifications_hz")
-        if isinstance(rate_hz, (int, float)) and rate_hz > NOISY_HZ:
+        if isinstance(rate_hz, (int, float)) and rate_hz > NOISY_HZ and self._has_room(self._noisy, name):
             self._noisy[name] = time.monotonic()
         gaps = report.get("gaps")
-        if isinstance(gaps, dict):
-            for topic, missed in list(gaps.items())[:100]:  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                if isinstance(missed, int) and len(self._gaps) < 1000:
-                    self._gaps[name, str(topic)] = missed  # pyright: ignore[reportUnknownArgumentType]
+        if not isinstance(gaps, dict):
+            return
+        for topic, missed in list(cast("dict[object, object]", gaps).items())[:_MAX_GAPS_OF_READER]:
+            key = name, str(topic)[:MAX_TOPIC_BYTES]
+            if isinstance(missed, int) and self._has_room(self._gaps, key):
+                self._gaps[key] = missed
+
+    @staticmethod
+    def _has_room(table: Mapping[Any, Any], key: object) -> bool:
+        return key in table or len(table) < _MAX_REPORTED  # reports may come from anybody
 
     # --- once in a while
 
@@ -165,7 +175,7 @@ class Steward(Actor, BusOperations):
         now_s = time.monotonic()
         interval_s, self._stats_s = max(now_s - self._stats_s, 1e-3), now_s
         topics = self._topics.take(interval_s)
-        noisy = [name for name, seen_s in self._noisy.items() if now_s - seen_s < _REPORT_HOLDS_S]
+        self._noisy = {name: seen_s for name, seen_s in self._noisy.items() if now_s - seen_s < _REPORT_HOLDS_S}
         return BusStats(
             timestamp=self.clock.now(),
             messages_hz=sum(row.messages_hz for row in topics),
@@ -176,5 +186,5 @@ class Steward(Actor, BusOperations):
             gaps=[GapReport(reader, topic, missed) for (reader, topic), missed in self._gaps.items()],
             slow_subscribers_cut=self._readers.cut,
             malformed=self._topics.malformed,
-            noisy_notifiers=noisy,
+            noisy_notifiers=list(self._noisy),
         )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, cast
 
+from labwire.errors import ResourceError
+
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m", "DEBUG": "\x1b[2m"}
 _RESET = "\x1b[0m"
 _ERASE = "\r\x1b[K"
 MAX_LINE_CHARS = 16_384
+_PIECE_BYTES = 512  # a pipe that has room takes so many whole (POSIX), so that writing never waits
 _WIDE_FIELD = re.compile(r"%[^%a-zA-Z]*(\d{4,}|\*)")
 
 
@@ -50,13 +54,19 @@ class LogFile:
         path: Where; folders are made.
         max_bytes: Size at which it is rotated.
         backups: How many old ones are kept.
+
+    Raises:
+        ResourceError: It cannot be written to.
     """
 
     def __init__(self, path: str, *, max_bytes: int, backups: int) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.failed = 0
         """Lines that could not be written, because the disk is full for instance."""
-        self._handler = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._handler = RotatingFileHandler(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
+        except OSError as error:
+            raise ResourceError(f"cannot write the log file {path}: {error.strerror}; choose [log] folder") from error
         self._handler.setFormatter(logging.Formatter("%(message)s"))
         self._handler.handleError = self._count_failure
 
@@ -75,6 +85,8 @@ class LogFile:
 class Console:
     """The terminal of ``labwire run``: records scroll, the last line shows the rig at work.
 
+    A terminal that takes nothing, because somebody pressed Ctrl-S or a pager waits, is not waited for.
+
     Args:
         fd: Descriptor to write to; None prints nothing.
     """
@@ -82,6 +94,8 @@ class Console:
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         self._line = ""
+        self.left_out = 0
+        """Texts that were not shown, or not whole, because the terminal took no more."""
         self.has_status_line = fd is not None and os.isatty(fd)
 
     def show_record(self, text: str, level: str) -> None:
@@ -95,9 +109,11 @@ class Console:
 
     def show_status(self, line: str) -> None:
         """Replace the status line."""
-        if self.has_status_line:
-            assert self._fd is not None
-            width = os.get_terminal_size(self._fd).columns
+        if self.has_status_line and self._fd is not None:
+            try:
+                width = os.get_terminal_size(self._fd).columns
+            except OSError:
+                width = 80  # it has gone: writing finds out
             self._line = line[: max(10, width - 1)]
             self._write(_ERASE + self._line)
 
@@ -110,8 +126,15 @@ class Console:
     def _write(self, text: str) -> None:
         if self._fd is None:
             return
+        data = text.encode("utf-8", "replace")
         try:
-            os.write(self._fd, text.encode("utf-8", "replace"))
+            room = select.poll()
+            room.register(self._fd, select.POLLOUT)
+            for start in range(0, len(data), _PIECE_BYTES):
+                if not room.poll(0):
+                    self.left_out += 1
+                    return
+                os.write(self._fd, data[start : start + _PIECE_BYTES])
         except OSError:
             self._fd = None  # the terminal has gone; the log file goes on
             self.has_status_line = False

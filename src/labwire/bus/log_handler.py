@@ -9,14 +9,15 @@ import logging
 import threading
 import time
 import traceback
-from typing import Any
+from typing import Any, cast
 
 from labwire.bus.publisher import Publisher
 from labwire.names import LOGGING
 
 RECORDS_PER_S = 200.0
 BURST = 500
-_PLAIN = (str, int, float, bool, type(None))
+MAX_TEXT_CHARS = 32_768
+"""Longer texts are cut: a log record is no place for a picture."""
 
 
 class BusLogHandler(logging.Handler):
@@ -75,14 +76,31 @@ def record_payload(record: logging.LogRecord) -> dict[str, Any]:
         text = "".join(traceback.format_exception(*record.exc_info))
         payload["exc_info"] = payload["exc_text"] = text
     args = record.args
-    if isinstance(args, tuple) and all(isinstance(arg, _PLAIN) for arg in args):
+    if isinstance(args, tuple) and all(_is_plain(arg) for arg in args):
         payload["args"] = list(args)
-    else:
-        payload["msg"], payload["args"] = record.getMessage(), []
-    return {key: value if _is_sendable(value) else repr(value) for key, value in payload.items()}
+    elif args:
+        payload["msg"], payload["args"] = _merged(record), []
+    return {key: _sendable(value) for key, value in payload.items()}
 
 
-def _is_sendable(value: object) -> bool:
+def _merged(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # the caller's format and arguments do not fit, or an argument cannot be shown
+        return f"{record.msg} {record.args!r}"
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 64  # MessagePack has no larger integers
+    return isinstance(value, (str, float, type(None))) and not (isinstance(value, str) and len(value) > MAX_TEXT_CHARS)
+
+
+def _sendable(value: object) -> object:
     if isinstance(value, list):
-        return all(isinstance(item, _PLAIN) for item in value)  # pyright: ignore[reportUnknownVariableType]
-    return isinstance(value, _PLAIN)
+        return [_sendable(item) for item in cast("list[object]", value)]
+    if not _is_plain(value):
+        value = value if isinstance(value, str) else repr(value)
+        value = value[:MAX_TEXT_CHARS]
+    # A file name that is not UTF-8 reaches Python as lone surrogates, which UTF-8 does not hold.
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from labwire.bus.ports import Connection
 from labwire.errors import LabwireError
+from labwire.names import NOTIFY
 from labwire.operations.bus import LastValue, ReaderStats, TopicStats
-from labwire.wire.bus_message import decode_payload
+from labwire.wire.bus_message import decode_payload, peek_header
 
 MAX_TOPICS = 2000
 """Topics that are counted one by one; a flood of invented topics ends up in one row."""
 OTHERS = "(others)"
+_NOTIFY = NOTIFY.encode()
 MAX_KEPT_BYTES = 64 * 1024
 """Payloads above this are not kept as last values."""
 
@@ -31,7 +33,7 @@ class TopicCounter:
         self._rows: dict[bytes, _Row] = {}
         self.total = 0
         self.malformed = 0
-        """Messages whose second part does not begin as a MessagePack map does."""
+        """Messages whose second part does not begin as a MessagePack map does; notifications without a subject."""
 
     def count(self, parts: list[bytes]) -> None:
         """Count one message."""
@@ -46,7 +48,11 @@ class TopicCounter:
         self.total += 1
         for part in parts:
             row.size_bytes += len(part)
-        if len(parts) < 2 or not _begins_like_a_map(parts[1]):
+        if (
+            len(parts) < 2
+            or not _begins_like_a_map(parts[1])
+            or (topic.startswith(_NOTIFY) and not _has_subject(parts))
+        ):
             self.malformed += 1
 
     def take(self, interval_s: float) -> list[TopicStats]:
@@ -65,6 +71,13 @@ class TopicCounter:
 def _begins_like_a_map(part: bytes) -> bool:
     first = part[0] if part else 0
     return 0x80 <= first <= 0x8F or first in {0xDE, 0xDF}
+
+
+def _has_subject(parts: list[bytes]) -> bool:
+    try:
+        return peek_header(parts[1]).subject is not None
+    except LabwireError:
+        return False
 
 
 class LastValues:

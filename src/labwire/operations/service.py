@@ -160,7 +160,7 @@ def invoke(implementation: object, operation: Operation, body: bytes) -> Any:
     """
     try:
         request = msgspec.msgpack.decode(body, type=operation.request)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"{operation.full_name}: the request does not fit: {error}") from error
     return getattr(implementation, operation.name)(**msgspec.structs.asdict(request))
 

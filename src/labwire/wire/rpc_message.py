@@ -117,6 +117,6 @@ def read_error(part: bytes) -> LabwireError:
     """Rebuild an error from the wire; garbage gives a `ProtocolError`."""
     try:
         report = msgspec.msgpack.decode(part, type=ErrorReport)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         return ProtocolError(f"the peer reported an error that cannot be read: {error}")
     return error_from_name(report.error, report.message, report.data)
