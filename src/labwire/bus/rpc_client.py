@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 import zmq
 
-from labwire.errors import CancelledError, DeadlineError, ProtocolError, StateError
+from labwire.bus.connection_watch import ConnectionWatch
+from labwire.errors import CancelledError, DeadlineError, PeerGoneError, ProtocolError, StateError
 from labwire.operations.job import Job
 from labwire.operations.service import Operation
+from labwire.wire.bus_message import encode_payload
 from labwire.wire.rpc_message import Kind, RpcMessage, decode_rpc, encode_rpc, read_error
 
 _SLICE_MS = 100  # so that Ctrl-C is never far
@@ -37,6 +39,7 @@ class RpcClient:
         self.timeout_s = timeout_s
         self._context: zmq.Context[Any] = context or zmq.Context.instance()
         self._idle: list[_Line] = []
+        self._jobs: set[_Line] = set()
         self._lock = threading.Lock()
         self._closed = False
 
@@ -53,11 +56,15 @@ class RpcClient:
 
         Raises:
             DeadlineError: No answer in time; the request has been cancelled.
+            PeerGoneError: The rig went away before it answered.
+            UsageError: An argument cannot be sent.
             LabwireError: What the operation raised.
         """
+        body = encode_payload(request)
         line = self._take()
-        line.send(Kind.CALL, [target.encode(), operation.full_name.encode(), msgspec.msgpack.encode(request)])
+        line.send(Kind.CALL, [target.encode(), operation.full_name.encode(), body])
         if operation.progress is not None:
+            self._jobs.add(line)
             return RemoteJob(self, line, operation)
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         answered = False
@@ -72,6 +79,7 @@ class RpcClient:
     def give_back(self, line: _Line, *, clean: bool) -> None:
         """Return a connection to the pool, or close it if it may still carry a late reply."""
         with self._lock:
+            self._jobs.discard(line)
             if clean and not self._closed and len(self._idle) < MAX_IDLE_CONNECTIONS:
                 self._idle.append(line)
                 return
@@ -80,19 +88,26 @@ class RpcClient:
         line.close()
 
     def close(self) -> None:
-        """Close all idle connections; one that carries a call is closed when the call ends."""
+        """Close all connections but those that carry a call; each of them is closed when its call ends.
+
+        Jobs that nobody waits for go on; no thread may be waiting for one now.
+        """
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, []
-        for line in idle:
+            lines = [*self._idle, *self._jobs]
+            self._idle, self._jobs = [], set()
+        for line in lines:
             line.close()
 
     def _take(self) -> _Line:
         with self._lock:
             if self._closed:
                 raise StateError(f"the RPC client of {self.url} is closed")
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                line = self._idle.pop()
+                if not line.broken:
+                    return line
+                line.close()
         return _Line(self._context, self.url)
 
 
@@ -102,6 +117,9 @@ class _Line:
     def __init__(self, context: zmq.Context[Any], url: str) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 200
+        self._url = url
+        self._watch = ConnectionWatch(context, self._socket)
+        self._was_connected = False
         self._socket.connect(url)
         self._numbers = itertools.count(1)
         self._number = 0
@@ -128,20 +146,37 @@ class _Line:
                 raise read_error(message.parts[0])
 
     def receive(self, timeout_s: float) -> RpcMessage | None:
-        """Return the next message of the present request, or None when the time is up."""
+        """Return the next message of the present request, or None when the time is up.
+
+        Raises:
+            PeerGoneError: The connection broke; what was asked is lost.
+        """
         end = time.monotonic() + timeout_s
         while True:
             left_ms = int((end - time.monotonic()) * 1000) + 1
             if left_ms <= 0:
                 return None
             if not self._socket.poll(min(left_ms, _SLICE_MS)):
+                if self.broken:
+                    raise PeerGoneError(f"the rig at {self._url} went away before it answered")
                 continue
+            self._was_connected = True
             message = decode_rpc(self._socket.recv_multipart())
             if message.number in {self._number, 0}:
                 self.answered = message.kind is not Kind.PROGRESS
                 return message
 
+    @property
+    def broken(self) -> bool:
+        """Whether the connection ended at least once; a new one knows nothing of old requests."""
+        connected = self._watch.connected
+        if self._was_connected and not connected:
+            return True
+        self._was_connected |= connected
+        return self._watch.reconnections > 0
+
     def close(self) -> None:
+        self._watch.close()
         self._socket.close()
 
 
@@ -198,7 +233,7 @@ class RemoteJob(Job[Any, Any]):
 def _decode(body: bytes, kind: Any, operation: Operation) -> Any:
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ProtocolError(f"{operation.full_name}: the reply does not fit: {error}") from error
 
 
