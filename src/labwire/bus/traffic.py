@@ -48,11 +48,7 @@ class TopicCounter:
         self.total += 1
         for part in parts:
             row.size_bytes += len(part)
-        if (
-            len(parts) < 2
-            or not _begins_like_a_map(parts[1])
-            or (topic.startswith(_NOTIFY) and not _has_subject(parts))
-        ):
+        if _is_malformed(parts):
             self.malformed += 1
 
     def take(self, interval_s: float) -> list[TopicStats]:
@@ -68,16 +64,16 @@ class TopicCounter:
         return sorted(stats, key=lambda row: -row.messages_hz)
 
 
-def _begins_like_a_map(part: bytes) -> bool:
-    first = part[0] if part else 0
-    return 0x80 <= first <= 0x8F or first in {0xDE, 0xDF}
-
-
-def _has_subject(parts: list[bytes]) -> bool:
+def _is_malformed(parts: list[bytes]) -> bool:
+    first = parts[1][0] if len(parts) > 1 and parts[1] else 0
+    if not (0x80 <= first <= 0x8F or first in {0xDE, 0xDF}):  # how a MessagePack map begins
+        return True
+    if not parts[0].startswith(_NOTIFY):
+        return False  # reading all of every message would cost the steward too much
     try:
-        return peek_header(parts[1]).subject is not None
+        return peek_header(parts[1]).subject is None
     except LabwireError:
-        return False
+        return True
 
 
 class LastValues:
