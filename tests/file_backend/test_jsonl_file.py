@@ -67,13 +67,13 @@ def test_line_is_there_as_soon_as_it_is_appended(path: Path) -> None:
 @given(stamps=st.lists(st.integers(0, 2**40), max_size=20))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_timestamps_always_rise(path: Path, stamps: list[int]) -> None:
+    path.unlink(missing_ok=True)
     with JsonlFile(path) as file:
-        before = len(timestamps(path))
         for stamp in stamps:
             file.append("status", stamp, {})
         file.append_all([Line("status", stamp, {}) for stamp in stamps])
     written = timestamps(path)
-    assert len(written) - before == 2 * len(stamps)
+    assert len(written) == 2 * len(stamps)
     assert all(earlier < later for earlier, later in pairwise(written))
 
 
@@ -365,7 +365,7 @@ def follow(path: Path, done: threading.Event, *, locking: bool) -> tuple[list[in
 
 @pytest.mark.parametrize("locking", [True, False])
 def test_reader_that_follows_misses_nothing(path: Path, *, locking: bool, soak: Callable[[int, int], int]) -> None:
-    count = soak(1000, 100_000)
+    count = soak(1000, 20_000)
     results: list[tuple[list[int], int]] = []
     done = threading.Event()
     with JsonlFile(path) as file:
