@@ -17,7 +17,7 @@ How a message stands in the file:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -40,6 +40,7 @@ OVERFLOW_TOPIC = "labwire.overflow"
 SESSION_NOTE = "labwire.session"
 CLOCK_NOTE = "labwire.clock_change"
 
+_RAW_PARTS_OF = "raw_parts_of"
 _MAX_TOPIC_BYTES = 4096
 _RESERVED_CHANNELS = 1  # the overflow's own
 _MAX_SEQUENCE = 0xFFFF_FFFF
@@ -60,7 +61,6 @@ class BusLog(Sink):
         super().__init__()
         self._raw_in_log = raw_in_log
         self._refused = refused
-        self._counts = Counts()
         self._gaps = GapCounter()
         self._channels: dict[tuple[bytes, int], Channel] = {}
         self._path: Path | None = None
@@ -97,12 +97,13 @@ class BusLog(Sink):
         if writer is None or self._failed:
             return
         self._counts.received += 1
-        self._counts.written += 1  # even if the disk refuses it now: it waits in the writer for `stop`
         try:
             self._append(writer, message)
         except OSError as error:
+            self._counts.written += 1  # it waits in the writer for `stop`
             self._fail(error)
             raise
+        self._counts.written += 1
 
     def _append(self, writer: McapWriter, message: Received) -> None:
         parts, _, log_time_ns, header, picture = message
@@ -162,7 +163,7 @@ class BusLog(Sink):
             text = topic.decode("utf-8", "backslashreplace")
             metadata["topic_hex"] = topic.hex()
         if kind == _RAW:
-            metadata["raw_parts_of"] = text
+            metadata[_RAW_PARTS_OF] = text
             text += RAW_SUFFIX
         elif kind == _ALONE:
             metadata["parts"] = "1"
@@ -208,7 +209,7 @@ class BusLog(Sink):
             except OSError as error:
                 self._fail(error)
                 self._close()
-                self._mend(self._path, writer.message_count)
+                self._mend(self._path, count_messages(writer.channels))
             self._close()
             self._counts.written_bytes = self._path.stat().st_size
         return self.counters()
@@ -216,12 +217,12 @@ class BusLog(Sink):
     def _mend(self, path: Path, written_before: int) -> None:
         """Finish the file without what could not be written."""
         try:
-            scan, _ = repair_log(path)
+            scan = repair_log(path)
         except OSError as error:
             raise DeviceError(
                 f"{self.reasons['dropped']}; repair the session once there is room", path=str(path)
             ) from error
-        lost = min(written_before - scan.message_count, self._counts.written)
+        lost = min(written_before - count_messages(scan.channels), self._counts.written)
         self._counts.written -= lost
         self._counts.dropped += lost
 
@@ -240,16 +241,18 @@ class BusLog(Sink):
 
     def counters(self) -> StreamCounters:
         """Tell what has been counted since start."""
-        counts, writer, refused = self._counts, self._writer, self._refused()
-        written_bytes = writer.size_bytes if writer else counts.written_bytes
-        return StreamCounters(
-            received=counts.received + refused,
-            written=counts.written,
-            dropped=counts.dropped + refused,
-            gaps=counts.gaps,
-            malformed=counts.malformed,
-            written_bytes=written_bytes,
+        counters, writer, refused = super().counters(), self._writer, self._refused()
+        return msgspec.structs.replace(
+            counters,
+            received=counters.received + refused,
+            dropped=counters.dropped + refused,
+            written_bytes=writer.size_bytes if writer is not None else counters.written_bytes,
         )
+
+
+def count_messages(channels: Mapping[int, Channel]) -> int:
+    """Return how many messages of the bus stand on these channels of a log; raw parts belong to their message."""
+    return sum(channel.count for channel in channels.values() if _RAW_PARTS_OF not in channel.metadata)
 
 
 def _to_ns(seconds: float, otherwise: int) -> int:

@@ -67,14 +67,12 @@ def create_session_folder(root: Path, name: str) -> tuple[Path, str]:
 
 def _enter(root: Path, parent: Path, part: str, name: str) -> Path:
     """Make one part of a session's name below `parent`, and see that it really lies inside the root."""
-    if (parent / manifests.FILE_NAME).exists():
-        raise InvalidNameError(
-            f"{name!r} lies inside the session {parent.relative_to(root)}: use another name", name=name
-        )
     folder = parent / part
     folder.mkdir(exist_ok=True)
     if not folder.resolve(strict=True).is_relative_to(root):
         raise InvalidNameError(f"{name!r} leads out of {root} through the link {folder}", name=name)
+    if _is_session(folder):
+        raise InvalidNameError(f"{name!r} lies inside the session {folder.relative_to(root)}: use another", name=name)
     return folder
 
 

@@ -36,15 +36,15 @@ def is_whole(path: Path) -> bool:
     return zlib.crc32(section) == crc
 
 
-def repair_log(path: Path, report: Report = ignore_progress) -> tuple[LogScan, int]:
-    """Make a log whole in place; whole records stay byte for byte.
+def repair_log(path: Path, report: Report = ignore_progress) -> LogScan:
+    """Make a log whole in place; whole records stay byte for byte, and so does a whole log.
 
     Args:
         path: The log; an empty one becomes a whole log without messages.
         report: Hears of progress; may raise, then nothing has been changed.
 
     Returns:
-        What was found, and how many torn bytes were cut off.
+        What was found.
 
     Raises:
         StateError: It is being written.
@@ -56,14 +56,15 @@ def repair_log(path: Path, report: Report = ignore_progress) -> tuple[LogScan, i
         if not try_lock(fd):
             raise StateError(f"{path} is being written: stop the recording before repairing it", path=str(path))
         scan = scan_log(fd, report)
-        torn_bytes = os.fstat(fd).st_size - scan.end
+        if is_whole(path):
+            return scan
         os.ftruncate(fd, scan.end)
         os.lseek(fd, scan.end, os.SEEK_SET)
         _finish(McapWriter(fd), scan)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return scan, torn_bytes
+    return scan
 
 
 def _finish(writer: McapWriter, scan: LogScan) -> None:

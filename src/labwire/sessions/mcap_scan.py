@@ -48,19 +48,17 @@ class LogScan:
         self.notes: list[tuple[str, dict[str, str]]] = []
         """Name and content of each metadata record."""
         self.end = 0
-        """Where the whole part ends; 0 if not even the header is there."""
+        """Where the part ends that stays as it is; 0 if not even the header is there."""
+        self.torn_bytes = 0
+        """What is behind the last whole record."""
         self.open_chunk: int | None = None
         """Offset of the chunk that has yet to be closed."""
         self.open_start_ns, self.open_end_ns, self.open_crc = mcap.MAX_TIME_NS, 0, 0
         self._data, self._size = data, len(data)
         self._pending: tuple[int, int, int] | None = None  # a chunk's offset, the end of its records and of its index
+        self._unread: list[int] = []  # offsets of finished chunks whose records were not looked at
         self._scan_file(report)
         del self._data
-
-    @property
-    def message_count(self) -> int:
-        """Messages found."""
-        return sum(channel.count for channel in self.channels.values())
 
     @property
     def last_log_time_ns(self) -> int | None:
@@ -83,11 +81,12 @@ class LogScan:
             at = following
             report(at, self._size)
             following = self._scan_record(at)
-        self.end = at
+        self.end = whole_end = at
         if self._pending is not None:  # its index may be cut: nothing whole stands behind it
             self.open_chunk, self._pending = self._pending[0], None
         if self.open_chunk is not None:
-            self._scan_open_chunk(self.open_chunk)
+            whole_end = max(whole_end, self._scan_open_chunk(self.open_chunk))
+        self.torn_bytes = self._size - whole_end
 
     def _scan_header(self) -> int:
         magic, at = bytes(self._data[: len(mcap.MAGIC)]), len(mcap.MAGIC)
@@ -150,23 +149,26 @@ class LogScan:
             channel_id, entries_bytes = _MESSAGE_INDEX_HEAD.unpack_from(self._data, at + PREFIX_BYTES)
             offsets[channel_id], counts[channel_id] = at, entries_bytes // mcap.INDEX_ENTRY_BYTES
             at += PREFIX_BYTES + _MESSAGE_INDEX_HEAD.size + entries_bytes
-        if not counts.keys() <= self.channels.keys():
-            self._scan_records(offset + CHUNK_HEAD_BYTES, self._take_channel)
-        for channel_id, count in counts.items():
-            if channel_id not in self.channels:
+        self._unread.append(offset)
+        while not counts.keys() <= self.channels.keys():  # a channel usually begins in the chunk of its first message
+            if not self._unread:
                 raise ProtocolError(f"damaged inside: the chunk at {offset} has messages of an unknown channel")
+            self._scan_records(self._unread.pop() + CHUNK_HEAD_BYTES, self._take_channel)
+        for channel_id, count in counts.items():
             self.channels[channel_id].count += count
         start_ns, end_ns, _ = mcap.decode_chunk_head(bytes(self._data[offset : offset + CHUNK_HEAD_BYTES])) or (0, 0, 0)
         length = records_end - offset
         self.chunks.append(mcap.ChunkIndex(start_ns, end_ns, offset, length, offsets, index_end - records_end))
 
-    def _scan_open_chunk(self, offset: int) -> None:
+    def _scan_open_chunk(self, offset: int) -> int:
         start = offset + CHUNK_HEAD_BYTES
-        self.end = self._scan_records(start, self._take_channel, lambda at, end: self._take_message(at, end, start))
-        if self.end == start:  # nothing in it
+        end = self._scan_records(start, self._take_channel, lambda at, end: self._take_message(at, end, start))
+        if end == start:  # nothing in it
             self.end, self.open_chunk = offset, None
         else:
-            self.open_crc = zlib.crc32(self._data[start : self.end])
+            self.end = end
+            self.open_crc = zlib.crc32(self._data[start:end])
+        return end
 
     def _scan_records(
         self,

@@ -73,11 +73,6 @@ class McapWriter:
         """Length of the file so far, with what still waits in memory."""
         return self._written + len(self._buffer)
 
-    @property
-    def message_count(self) -> int:
-        """Messages so far, those in memory included."""
-        return sum(channel.count for channel in self.channels.values())
-
     def begin(self) -> None:
         """Write the magic and the header."""
         self._write(mcap.MAGIC + mcap.encode_header(mcap.LIBRARY))

@@ -31,7 +31,7 @@ class MessageQueue:
         self._changed = threading.Condition()
         self._items: list[Item] = []
         self._bytes = 0
-        self._closed = False
+        self._closed = self._failed = False
         self._hurry = threading.Event()
         self.refused = 0
         """Messages that found no room: lost."""
@@ -47,6 +47,9 @@ class MessageQueue:
         with self._changed:
             items = self._items
             if self._closed:
+                return False
+            if self._failed:
+                self.refused += 1
                 return False
             waiting_bytes = self._bytes + size
             if len(items) >= self._max_messages or (waiting_bytes > self._max_bytes and items):
@@ -79,6 +82,12 @@ class MessageQueue:
     def linger(self, pause_s: float) -> None:
         """Let a batch gather: wait `pause_s`, less if the queue fills or is closed."""
         self._hurry.wait(pause_s)
+
+    def fail(self, lost: int) -> None:
+        """Count `lost` messages that were taken but cannot be written, and refuse all that follow."""
+        with self._changed:
+            self._failed = True
+            self.refused += lost
 
     def close(self) -> None:
         """Take no more; what waits can still be taken."""

@@ -80,6 +80,8 @@ class PldataFile:
             raise
         self._waiting = bytearray()
         self._end = 0
+        self.count = 0
+        """Data taken so far."""
 
     def append(self, topic: bytes, payload: bytes, timestamp: float) -> None:
         """Take one datum.
@@ -94,6 +96,7 @@ class PldataFile:
         waiting += encode_record_head(len(payload))
         waiting += payload
         self._timestamps.append(timestamp)
+        self.count += 1
 
     def flush(self) -> int:
         """Hand everything to the operating system; return the bytes of data."""
@@ -132,7 +135,6 @@ class PlayerFolder(Sink):
         self._files: dict[str, PldataFile] = {}
         self._file_names: list[str] = []
         self._topics: dict[bytes, tuple[PldataFile, bytes] | None] = {}
-        self._counts = Counts()
         self._running = False
 
     def prepare(self, session: SessionStart) -> StreamDescription:
@@ -228,9 +230,12 @@ class PlayerFolder(Sink):
         errors: list[str] = []
         for file in files:
             try:
-                _close(file)
+                lost = _close(file)
             except OSError as error:
                 errors.append(f"{file.path.name}: {error.strerror}")
+            else:
+                self._counts.written -= lost
+                self._counts.dropped += lost
         if errors:
             raise DeviceError(f"cannot finish, repair the session once there is room: {'; '.join(errors)}")
         return self.counters()
@@ -239,20 +244,11 @@ class PlayerFolder(Sink):
         """Tell what is written and where."""
         return StreamDescription(STREAM, list(self._file_names), about={"format": f"Pupil Player {_META_VERSION}"})
 
-    def counters(self) -> StreamCounters:
-        """Tell what has been counted since start."""
-        counts = self._counts
-        return StreamCounters(
-            received=counts.received,
-            written=counts.written,
-            dropped=counts.dropped,
-            malformed=counts.malformed,
-            written_bytes=counts.written_bytes,
-        )
 
-
-def _close(file: PldataFile) -> None:
+def _close(file: PldataFile) -> int:
+    """Close a file, mending it if need be; return how many data were lost."""
     try:
         file.close()
     except OSError:
-        repair_pldata(file.path)
+        return file.count - repair_pldata(file.path).count
+    return 0

@@ -17,7 +17,7 @@ from labwire.sessions.lock import is_locked
 from labwire.sessions.manifest import Manifest
 from labwire.sessions.manifest_repair import clock_changes_from_log, manifest_from_log
 from labwire.sessions.mcap_repair import is_whole, repair_log
-from labwire.sessions.mcap_scan import LogScan, scan_log
+from labwire.sessions.mcap_scan import LogScan
 from labwire.sessions.pldata_repair import repair_pldata
 from labwire.sessions.timestamps import SUFFIX as TIMESTAMPS_SUFFIX
 from labwire.sessions.timestamps import header_count
@@ -73,13 +73,15 @@ class _Repair:
         self._repair_videos(session)
         self._remove_leftovers()
         self._finish_manifest(session)
-        return Repaired(str(self._folder), self._changes, scan.message_count)
+        return Repaired(str(self._folder), self._changes, self._counts[bus_log.STREAM])
 
     def _looks_whole(self) -> bool:
-        data = (header_count(path.with_name(path.stem + TIMESTAMPS_SUFFIX)) for path in self._files("*.pldata"))
+        data = self._files("*.pldata")
+        info = self._folder / player_format.INFO_FILE
         return (
             is_whole(self._log_path)
-            and all(count is not None for count in data)
+            and all(header_count(path.with_name(path.stem + TIMESTAMPS_SUFFIX)) is not None for path in data)
+            and (not data or player_format.recorded_duration_s(info) is not None)
             and all(is_finished(path) for path in self._files("*.mp4"))
             and not self._files(f"*{TEMPORARY}")
         )
@@ -97,16 +99,17 @@ class _Repair:
         return progress
 
     def _repair_log(self) -> LogScan:
-        progress = self._progress_of(bus_log.FILE_NAME)
+        whole = is_whole(self._log_path)
         if not self._log_path.exists():
             self._log_path.touch()
             self._changes.append(f"{bus_log.FILE_NAME} was missing: an empty log stands there now")
-        elif is_whole(self._log_path):
-            with self._log_path.open("rb") as file:
-                return scan_log(file.fileno(), progress)
-        scan, torn_bytes = repair_log(self._log_path, progress)
-        cut = f"cut {torn_bytes} torn bytes, " if torn_bytes else ""
-        self._changes.append(f"{bus_log.FILE_NAME}: {cut}wrote the index of {scan.message_count} messages")
+        scan = repair_log(self._log_path, self._progress_of(bus_log.FILE_NAME))
+        self._counts[bus_log.STREAM] = bus_log.count_messages(scan.channels)
+        if not whole:
+            cut = f"cut {scan.torn_bytes} torn bytes, " if scan.torn_bytes else ""
+            self._changes.append(
+                f"{bus_log.FILE_NAME}: {cut}wrote the index of {self._counts[bus_log.STREAM]} messages"
+            )
         return scan
 
     def _restore_manifest(self, known: Manifest | None, scan: LogScan) -> Manifest:
@@ -114,7 +117,6 @@ class _Repair:
         if known is None:
             known = manifest_from_log(scan.notes, self._folder)
             self._changes.append(f"{manifest.FILE_NAME} was missing or broken: wrote it from the log")
-        self._counts[bus_log.STREAM] = scan.message_count
         duration_s = known.duration_s
         if scan.last_log_time_ns is not None:
             duration_s = max(duration_s, (scan.last_log_time_ns - known.start_epoch_us * 1000) / 1e9)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from labwire.operations.recordable import Recordable
+from labwire.operations.recordable import Recordable, StreamCounters
 from labwire.sessions.pictures import Picture
 from labwire.wire.bus_message import Header
 
@@ -38,6 +38,18 @@ class ClockChange(msgspec.Struct, frozen=True):
     """When it happened."""
 
 
+class Counts:
+    """Counters that one thread raises and others read.
+
+    The counters of `StreamCounters`, mutable.
+    """
+
+    __slots__ = ("dropped", "gaps", "malformed", "received", "written", "written_bytes")
+
+    def __init__(self) -> None:
+        self.received = self.written = self.dropped = self.gaps = self.malformed = self.written_bytes = 0
+
+
 class LocalRecordable(Recordable):
     """A recordable in the recorder's own process.
 
@@ -47,13 +59,32 @@ class LocalRecordable(Recordable):
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
+        self._counts = Counts()
+
+    def count_lost(self, error: Exception) -> None:
+        """Count a message that could not be taken because of an error that is nobody's fault but ours."""
+        self._counts.dropped += 1
+        self.reasons["dropped"] = f"{type(error).__name__}: {error}"
+
+    def counters(self) -> StreamCounters:
+        """Tell what has been counted since start."""
+        counts = self._counts
+        return StreamCounters(
+            received=counts.received,
+            written=counts.written,
+            dropped=counts.dropped,
+            gaps=counts.gaps,
+            malformed=counts.malformed,
+            written_bytes=counts.written_bytes,
+        )
 
 
 class Sink(LocalRecordable):
     """A local recordable that is fed by the recorder's writer thread.
 
-    Between `start` and `stop` only that thread calls `append`, `flush` and `change_clock`. An error from one of them
-    ends the sink: it is not called again until `stop`, which then saves what can be saved.
+    Between `start` and `stop` only that thread calls `append`, `flush` and `change_clock`. An `OSError` from one of
+    them ends the sink: it is not called again until `stop`, which then saves what can be saved. Any other error costs
+    the one message.
     """
 
     @abstractmethod
@@ -66,15 +97,3 @@ class Sink(LocalRecordable):
 
     def change_clock(self, change: ClockChange) -> None:
         """Take note that rig time jumped; messages of before and after may still mix."""
-
-
-class Counts:
-    """Counters that one thread raises and others read.
-
-    The counters of `StreamCounters`, mutable.
-    """
-
-    __slots__ = ("dropped", "gaps", "malformed", "received", "written", "written_bytes")
-
-    def __init__(self) -> None:
-        self.received = self.written = self.dropped = self.gaps = self.malformed = self.written_bytes = 0

@@ -42,7 +42,6 @@ class PictureVideos(LocalRecordable):
         self._can_encode = importlib.util.find_spec("av") is not None
         self._session: SessionStart | None = None
         self._streams: dict[bytes, VideoStream] = {}
-        self._counts = Counts()
         self._waiting = self._make_queue()
         self._thread: threading.Thread | None = None
         self.failure: OSError | None = None
@@ -164,14 +163,3 @@ class PictureVideos(LocalRecordable):
         files = [name for stream in streams.values() for name in stream.files]
         about = {topic.decode("utf-8", "backslashreplace"): stream.about() for topic, stream in streams.items()}
         return StreamDescription(STREAM, files, about={"format": "fragmented MP4, JPEG", "topics": about})
-
-    def counters(self) -> StreamCounters:
-        """Tell what has been counted since start."""
-        counts = self._counts
-        return StreamCounters(
-            received=counts.received,
-            written=counts.written,
-            dropped=counts.dropped,
-            malformed=counts.malformed,
-            written_bytes=counts.written_bytes,
-        )

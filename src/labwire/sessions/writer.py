@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from labwire.errors import DeviceError, ProtocolError
 from labwire.operations.recordable import SessionStart
@@ -13,6 +13,7 @@ from labwire.sessions.video import PictureVideos
 from labwire.wire.bus_message import peek_header
 
 _STOP_WITHIN_S = 60.0
+_FLUSH_EVERY = 2000  # messages: after a stall, what was waiting is safe piece by piece
 
 
 class SessionWriter:
@@ -20,7 +21,7 @@ class SessionWriter:
 
     Args:
         queue: Where the messages wait.
-        sinks: By stream, in the order in which they are fed.
+        sinks: By stream, in the order in which they are fed. The first is the truth: if it fails, all are fed no more.
         videos: Takes the pictures out of the messages; None records none.
         session: The session.
         pause_s: How long a batch may gather before it is written.
@@ -39,6 +40,7 @@ class SessionWriter:
     ) -> None:
         self._queue = queue
         self._sinks = dict(sinks)
+        self._truth = next(iter(sinks))
         self._videos = videos
         self._start_s, self._start_ns = session.start_monotonic_s, session.start_epoch_us * 1000
         self._pause_s = pause_s
@@ -65,31 +67,39 @@ class SessionWriter:
 
     def _run(self) -> None:
         while items := self._queue.take_all():
-            self._write(items)
-            self._each(lambda sink: sink.flush())
+            for start in range(0, len(items), _FLUSH_EVERY):
+                self._write(items[start : start + _FLUSH_EVERY])
+                self._each(lambda sink: sink.flush())
             self._queue.linger(self._pause_s)
 
     def _write(self, items: list[Item]) -> None:
-        videos, start_s, start_ns = self._videos, self._start_s, self._start_ns
-        for content, monotonic_s in items:
+        for number, (content, monotonic_s) in enumerate(items):
             if isinstance(content, ClockChange):
                 self._change_clock(content)
                 continue
-            header = picture = None
-            if len(content) > 1:
-                try:
-                    header = peek_header(content[1])
-                except ProtocolError:
-                    pass  # the log keeps it byte for byte and counts it
-            if videos is not None and videos.is_picture(content[0]):
-                picture = videos.take(content, monotonic_s)
-            log_time_ns = max(0, start_ns + round((monotonic_s - start_s) * 1e9))
-            message = Received(content, monotonic_s, log_time_ns, header, picture)
+            if self._truth not in self._sinks:
+                self._queue.fail(sum(not isinstance(item[0], ClockChange) for item in items[number:]))
+                return
+            message = self._receive(content, monotonic_s)
             for stream, sink in self._sinks.items():
                 try:
                     sink.append(message)
-                except Exception as error:  # whatever a sink does, the others go on
+                except OSError as error:
                     self._fail(stream, error)
+                except Exception as error:  # one message must not end the recording
+                    sink.count_lost(error)
+
+    def _receive(self, parts: Sequence[bytes], monotonic_s: float) -> Received:
+        videos, header, picture = self._videos, None, None
+        if len(parts) > 1:
+            try:
+                header = peek_header(parts[1])
+            except ProtocolError:
+                pass  # the log keeps it byte for byte and counts it
+        if videos is not None and videos.is_picture(parts[0]):
+            picture = videos.take(parts, monotonic_s)
+        log_time_ns = self._start_ns + round((monotonic_s - self._start_s) * 1e9)
+        return Received(parts, monotonic_s, max(0, log_time_ns), header, picture)
 
     def _change_clock(self, change: ClockChange) -> None:
         if self._videos is not None:
@@ -97,12 +107,14 @@ class SessionWriter:
         self._each(lambda sink: sink.change_clock(change))
 
     def _each(self, act: Callable[[Sink], None]) -> None:
-        for stream, sink in list(self._sinks.items()):
+        for stream, sink in self._sinks.items():
             try:
                 act(sink)
             except Exception as error:
                 self._fail(stream, error)
 
     def _fail(self, stream: str, error: Exception) -> None:
-        self._sinks = {name: sink for name, sink in self._sinks.items() if name != stream}
+        """Feed a sink no more. Without the truth there are no views of it either: they would tell more than it does."""
+        kept = {} if stream == self._truth else self._sinks
+        self._sinks = {name: sink for name, sink in kept.items() if name != stream}
         self._on_failure(stream, error)

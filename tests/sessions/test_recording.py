@@ -1,0 +1,535 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labwire.clock import RigClock, monotonic_s
+from labwire.errors import ConfigError, DeviceError, DiskLowError, InvalidNameError, LabwireError, StateError
+from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
+from labwire.sessions import events
+from labwire.sessions.bus_log import BusLog
+from labwire.sessions.config import RecorderConfig
+from labwire.sessions.player_format import PlayerFolder
+from labwire.sessions.recording import SessionRecorder, State
+from tests.sessions.logs import read_messages, read_metadata, read_rows
+from tests.sessions.making import datum, jpeg, open_fds, picture_parts, wait_for
+from tests.sessions.player import check_folder, load_data, load_info, load_video
+
+PLENTY = 1 << 50
+
+
+class Lab:
+    """A recorder with a disk and a clock that the test controls."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.free_bytes = PLENTY
+        self.events: list[tuple[str, dict[str, object]]] = []
+        self.others: dict[str, Recordable] = {}
+        self.clock = RigClock.create()
+        self.clock.set_now(1000.0)
+        self.recorders: list[SessionRecorder] = []
+
+    def recorder(self, **config: Any) -> SessionRecorder:
+        recorder = SessionRecorder(
+            RecorderConfig(root=str(self.root), **{"sync_s": 0.0, "flush_s": 0.02, **config}),
+            self.clock,
+            recordables=lambda: self.others,
+            rig={"name": "test rig"},
+            on_event=lambda kind, data: self.events.append((kind, data)),
+            free_bytes=lambda path: self.free_bytes,
+        )
+        self.recorders.append(recorder)
+        return recorder
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.events]
+
+    def close(self) -> None:
+        for recorder in self.recorders:
+            if recorder.state is State.RECORDING:
+                recorder.stop()
+        self.clock.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    before = open_fds()
+    lab = Lab(tmp_path / "recordings")
+    yield lab
+    lab.close()
+    assert open_fds() == before
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "session.json").read_text())
+
+
+def test_a_session_from_start_to_stop(lab: Lab) -> None:
+    recorder = lab.recorder()
+    started = recorder.start("my pilot")
+    folder = Path(started.rec_path)
+    assert folder == lab.root.resolve() / "my pilot" / "000"
+    assert started.started == ["bus", "player", "pictures"]
+    assert started.failed == []
+    assert manifest_of(folder)["state"] == "recording"
+    load_info(folder)
+    assert recorder.session is not None
+    assert recorder.session.path == started.rec_path
+
+    messages = [datum("pupil.0", 1000.0 + number / 100, seq=number) for number in range(50)]
+    pictures = [picture_parts("frame.world", 1000.0 + number / 30, jpeg(number)) for number in range(10)]
+    for parts in [*messages, *pictures]:
+        assert recorder.put(parts, monotonic_s())
+    stopped = recorder.stop()
+
+    assert stopped.rec_path == started.rec_path
+    assert stopped.duration_s > 0
+    assert {name: counters.written for name, counters in stopped.counters.items()} == {
+        "bus": 60,
+        "player": 50,
+        "pictures": 10,
+    }
+    assert read_messages(folder / "bus.mcap") == [*map(tuple, messages), *[tuple(parts[:2]) for parts in pictures]]
+    assert len(load_data(folder, "pupil")) == 50
+    assert load_video(folder, "world")[1] == [1000.0 + number / 30 for number in range(10)]
+    assert load_info(folder)["duration_s"] == stopped.duration_s
+    check_folder(folder)
+    described = manifest_of(folder)
+    assert (described["state"], described["ended"], described["rig"]) == ("complete", "stopped", {"name": "test rig"})
+    assert described["counters"]["bus"]["written"] == 60
+    listed = {name for stream in described["streams"].values() for name in stream["files"]}
+    assert listed <= {path.name for path in folder.iterdir()}
+    assert not [path for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".part"]
+    assert lab.events == []
+    (row,) = recorder.list()
+    assert (row.name, row.state, row.messages) == ("my pilot/000", "complete", 60)
+    assert recorder.state is State.IDLE
+    assert recorder.session is None
+    assert not recorder.put(messages[0], monotonic_s())
+
+
+def test_sessions_one_after_the_other(lab: Lab) -> None:
+    recorder = lab.recorder()
+    for number in range(3):
+        started = recorder.start("x")
+        assert started.rec_path.endswith(f"x/{number:03d}")
+        recorder.put([b"n%d" % number, b"\x80"], monotonic_s())
+        assert recorder.stop().counters["bus"].written == 1
+
+
+def test_messages_are_selected_by_prefix(lab: Lab) -> None:
+    recorder = lab.recorder(topics=["pupil.", "notify"], exclude=["notify.secret"], pictures=[], player_folder=False)
+    folder = Path(recorder.start().rec_path)
+    topics = [b"pupil.0", b"pupil", b"gaze", b"notify.a", b"notify.secret.b", b"notify", b""]
+    taken = [recorder.put([topic, b"\x80"], monotonic_s()) for topic in topics]
+    recorder.stop()
+    assert taken == [True, False, False, True, False, True, False]
+    assert [parts[0] for parts in read_messages(folder / "bus.mcap")] == [b"pupil.0", b"notify.a", b"notify"]
+    assert {path.name for path in folder.iterdir()} == {"bus.mcap", "session.json"}
+
+
+def test_wrong_moments(lab: Lab) -> None:
+    recorder = lab.recorder()
+    with pytest.raises(StateError, match="idle"):
+        recorder.stop()
+    recorder.clock_changed(0.0, 1.0, 2.0)
+    recorder.start("x")
+    with pytest.raises(StateError, match=r"recording .*x/000"):
+        recorder.start("y")
+    assert not recorder.put([], monotonic_s())
+    assert recorder.empty_messages == 1
+    recorder.stop()
+    with pytest.raises(StateError):
+        recorder.stop()
+    assert [path.name for path in lab.root.iterdir()] == ["x"]
+
+
+def test_bad_names_start_nothing(lab: Lab) -> None:
+    recorder = lab.recorder()
+    for name in ("../x", "/etc/x", "a\0b"):
+        with pytest.raises(InvalidNameError):
+            recorder.start(name)
+    assert recorder.state is State.IDLE
+    assert not lab.root.exists()
+    recorder.start("good")
+
+
+def test_what_is_no_picture_for_the_video_stays_in_the_log(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    kept = [
+        picture_parts("frame.world", 1.0, jpeg()[:50]),
+        picture_parts("frame.world", 1.0, b"nal units", format="h264"),
+        [*picture_parts("frame.world", 1.0, jpeg()), b"second raw part"],
+        [b"frame.world", b"\xc1", jpeg()],
+        [*datum("other.topic", 1.0), jpeg()],
+    ]
+    good = picture_parts("frame.world", 1.0, jpeg())
+    for parts in [*kept, good]:
+        recorder.put(parts, monotonic_s())
+    stopped = recorder.stop()
+    assert read_messages(folder / "bus.mcap") == [*map(tuple, kept), tuple(good[:2])]
+    assert stopped.counters["pictures"].malformed == 4
+    assert stopped.counters["pictures"].written == 1
+    assert events.MALFORMED in lab.kinds()
+
+
+def test_a_jump_of_rig_time_is_stored_and_bends_nothing(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    before_s, start_s = lab.clock.offset_s, monotonic_s()
+    recorder.put(datum("a", lab.clock.at(start_s + 1)), start_s + 1)
+    lab.clock.set_now(5.0)
+    after_s = lab.clock.offset_s
+    for _ in range(3):  # hearing it again does no harm
+        recorder.clock_changed(before_s, after_s, start_s + 1.5)
+    recorder.put(datum("a", lab.clock.at(start_s + 2)), start_s + 2)
+    wait_for(lambda: manifest_of(folder)["clock_changes"] != [])
+    recorder.stop()
+
+    rows = [message for _, message in read_rows(folder / "bus.mcap")]
+    assert rows[1].log_time - rows[0].log_time == 10**9
+    assert rows[1].publish_time < rows[0].publish_time
+    change = {"offset_before_s": before_s, "offset_after_s": after_s, "monotonic_s": start_s + 1.5}
+    assert manifest_of(folder)["clock_changes"] == [change]
+    notes = [note for name, note in read_metadata(folder / "bus.mcap") if name == "labwire.clock_change"]
+    assert [{key: float(value) for key, value in note.items()} for note in notes] == [change]
+    check_folder(folder)
+
+
+def test_a_jump_that_nobody_reports_is_found(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    lab.clock.set_now(77.0)
+    wait_for(lambda: manifest_of(folder)["clock_changes"] != [])
+    recorder.stop()
+    (change,) = manifest_of(folder)["clock_changes"]
+    assert change["offset_after_s"] == lab.clock.offset_s
+
+
+def test_a_wall_clock_that_steps_does_not_bend_the_log(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    now_s = monotonic_s()
+    recorder.put([b"a", b"\x80"], now_s)
+    monkeypatch.setattr("time.time_ns", lambda: 10**18)
+    recorder.put([b"a", b"\x80"], now_s + 1)
+    recorder.stop()
+    rows = [message for _, message in read_rows(folder / "bus.mcap")]
+    assert rows[1].log_time - rows[0].log_time == 10**9
+
+
+# --- disk
+
+
+def test_no_session_starts_on_a_full_disk(lab: Lab) -> None:
+    recorder = lab.recorder(disk_stop_bytes=1_000_000_000)
+    lab.free_bytes = 999_999_999
+    with pytest.raises(DiskLowError, match=r"1\.00 GB free.*limit is 1\.00 GB.*Make room"):
+        recorder.start("x")
+    assert not lab.root.exists()
+    lab.free_bytes = 1_000_000_000
+    recorder.start("x")
+
+
+def test_low_disk_warns_once_and_then_stops_cleanly(lab: Lab) -> None:
+    recorder = lab.recorder(disk_warn_bytes=5000, disk_stop_bytes=1000)
+    folder = Path(recorder.start("x").rec_path)
+    recorder.put(datum("a", 1.0), monotonic_s())
+    lab.free_bytes = 4000
+    wait_for(lambda: lab.kinds() == [events.DISK_LOW])
+    assert lab.events[0][1] == {
+        "path": str(folder),
+        "free_bytes": 4000,
+        "limit_bytes": 5000,
+        "stopping": False,
+    }
+    lab.free_bytes = 3000
+    assert recorder.state is State.RECORDING
+    lab.free_bytes = 999
+    wait_for(lambda: lab.kinds() == [events.DISK_LOW, events.DISK_LOW, events.ENDED])
+    assert lab.events[1][1]["stopping"] is True
+    ended = lab.events[2][1]
+    assert ended["ended"] == "disk_low"
+    assert ended["rec_path"] == str(folder)
+    assert recorder.state is State.IDLE
+    assert manifest_of(folder)["ended"] == "disk_low"
+    assert manifest_of(folder)["state"] == "complete"
+    assert read_messages(folder / "bus.mcap") == [tuple(datum("a", 1.0))]
+    check_folder(folder)
+
+
+def test_a_disk_that_fails_ends_the_session_with_whole_files(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+
+    def fail(self: BusLog) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(BusLog, "flush", fail)
+    recorder.put(datum("a", 1.0), monotonic_s())
+    wait_for(lambda: events.ENDED in lab.kinds())
+    assert lab.kinds() == [events.STREAM_FAILED, events.ENDED]
+    assert lab.events[0][1]["stream"] == "bus"
+    assert "No space left" in str(lab.events[0][1]["reason"])
+    assert manifest_of(folder)["ended"] == "disk_failed"
+    assert read_messages(folder / "bus.mcap") == [tuple(datum("a", 1.0))]
+    check_folder(folder)
+
+
+def test_a_bug_in_a_view_does_not_stop_the_log(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+
+    def break_down(self: PlayerFolder, message: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(PlayerFolder, "append", break_down)
+    for _ in range(11):
+        recorder.put(datum("a", 1.0), monotonic_s())
+    stopped = recorder.stop()
+    assert stopped.counters["bus"].written == 11
+    assert stopped.counters["player"].dropped == 11
+    assert lab.events == [(events.DATA_LOST, {"stream": "player", "messages": 11, "reason": "RuntimeError: a bug"})]
+    assert manifest_of(folder)["state"] == "complete"
+
+
+def test_a_view_whose_disk_fails_ends_the_session_and_the_log_is_whole(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+
+    def fail(self: PlayerFolder) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(PlayerFolder, "flush", fail)
+    recorder.put(datum("a", 1.0), monotonic_s())
+    wait_for(lambda: events.ENDED in lab.kinds())
+    assert lab.events[0] == (events.STREAM_FAILED, {"stream": "player", "reason": "[Errno 5] Input/output error"})
+    assert manifest_of(folder)["failed"] == [{"stream": "player", "reason": "[Errno 5] Input/output error"}]
+    assert len(read_messages(folder / "bus.mcap")) == 1
+    check_folder(folder)
+
+
+def test_messages_beyond_the_queue_are_counted_and_reported(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = lab.recorder(queue_messages=5)
+    may_write = threading.Event()
+    real = BusLog.flush
+
+    def slow(self: BusLog) -> None:
+        assert may_write.wait(30)
+        real(self)
+
+    monkeypatch.setattr(BusLog, "flush", slow)
+    folder = Path(recorder.start("x").rec_path)
+    recorder.put([b"first", b"\x80"], monotonic_s())
+    assert recorder.session is not None
+    wait_for(lambda: recorder.counters()["bus"].written == 1)
+    taken = [recorder.put([b"more", b"\x80"], monotonic_s()) for _ in range(20)]
+    assert taken == [True] * 5 + [False] * 15
+    wait_for(lambda: lab.kinds() == [events.DATA_LOST])
+    assert lab.events[0][1]["messages"] == 15
+    assert "did not keep up" in str(lab.events[0][1]["reason"])
+    may_write.set()
+    counters = recorder.stop().counters["bus"]
+    assert (counters.received, counters.written, counters.dropped) == (21, 6, 15)
+    assert len(read_messages(folder / "bus.mcap")) == 6
+
+
+def test_gaps_are_reported(lab: Lab) -> None:
+    recorder = lab.recorder()
+    recorder.start("x")
+    for number in (1, 2, 5):
+        recorder.put(datum("bus.stats", 1.0, seq=number), monotonic_s())
+    assert recorder.stop().counters["bus"].gaps == 2
+    assert (
+        events.GAPS,
+        {"stream": "bus", "messages": 2, "reason": "2 of b'bus.stats' are missing before number 5"},
+    ) in (lab.events)
+
+
+# --- others that record
+
+
+class Other(Recordable):
+    """Another part of the rig; notes what it was asked to do."""
+
+    def __init__(self, calls: list[str], *, fails_to: str = "") -> None:
+        self.calls, self.fails_to = calls, fails_to
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self.fails_to:
+            raise DeviceError(f"it does not {name}")
+
+    def prepare(self, session: SessionStart) -> StreamDescription:
+        self._call("prepare")
+        return self.describe()
+
+    def start(self) -> None:
+        self._call("start")
+
+    def stop(self) -> StreamCounters:
+        self._call("stop")
+        return StreamCounters(received=5, written=4, dropped=1)
+
+    def describe(self) -> StreamDescription:
+        return StreamDescription("detector", ["run.h5"], host="daq-2", about={"format": "hdf5"})
+
+    def counters(self) -> StreamCounters:
+        return StreamCounters()
+
+
+def test_others_take_part(lab: Lab) -> None:
+    calls: list[str] = []
+    lab.others = {"detector": Other(calls)}
+    recorder = lab.recorder()
+    started = recorder.start("x", require=True)
+    assert started.started == ["bus", "player", "pictures", "detector"]
+    assert calls == ["prepare", "start"]
+    stopped = recorder.stop()
+    assert calls == ["prepare", "start", "stop"]
+    assert stopped.counters["detector"] == StreamCounters(received=5, written=4, dropped=1)
+    described = manifest_of(Path(started.rec_path))
+    assert described["streams"]["detector"]["host"] == "daq-2"
+    assert described["counters"]["detector"]["written"] == 4
+
+
+@pytest.mark.parametrize("fails_to", ["prepare", "start"])
+def test_one_that_cannot_record_is_named_and_the_rest_records(lab: Lab, fails_to: str) -> None:
+    calls: list[str] = []
+    lab.others = {"camera": Other(calls, fails_to=fails_to), "detector": Other([])}
+    recorder = lab.recorder()
+    started = recorder.start("x")
+    assert started.started == ["bus", "player", "pictures", "detector"]
+    (failure,) = started.failed
+    assert (failure.stream, failure.reason) == ("camera", f"it does not {fails_to}")
+    recorder.stop()
+    assert calls == {"prepare": ["prepare"], "start": ["prepare", "start", "stop"]}[fails_to]
+    assert manifest_of(Path(started.rec_path))["failed"][0]["stream"] == "camera"
+
+
+@pytest.mark.parametrize("fails_to", ["prepare", "start"])
+def test_required_is_all_or_nothing(lab: Lab, fails_to: str) -> None:
+    calls: list[str] = []
+    lab.others = {"detector": Other(calls), "camera": Other([], fails_to=fails_to)}
+    recorder = lab.recorder()
+    with pytest.raises(DeviceError, match=f"it does not {fails_to}"):
+        recorder.start("x", require=True)
+    assert calls[-1] == "stop"
+    assert recorder.state is State.IDLE
+    assert list(lab.root.iterdir()) == []
+    lab.others = {}
+    assert recorder.start("x", require=True).rec_path.endswith("x/000")
+
+
+def test_one_that_does_not_stop_does_not_keep_the_others(lab: Lab) -> None:
+    lab.others = {"camera": Other([], fails_to="stop")}
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+    recorder.put([b"a", b"\x80"], monotonic_s())
+    assert recorder.stop().counters["bus"].written == 1
+    assert manifest_of(folder)["failed"] == [{"stream": "camera", "reason": "it does not stop"}]
+    assert manifest_of(folder)["state"] == "complete"
+
+
+def test_what_others_say_at_their_end_is_recorded(lab: Lab) -> None:
+    recorder = lab.recorder()
+
+    class Talkative(Other):
+        def start(self) -> None:
+            recorder.put([b"i.start", b"\x80"], monotonic_s())
+
+        def stop(self) -> StreamCounters:
+            recorder.put([b"i.stop", b"\x80"], monotonic_s())
+            return StreamCounters()
+
+    lab.others = {"camera": Talkative([])}
+    folder = Path(recorder.start("x").rec_path)
+    recorder.stop()
+    assert [parts[0] for parts in read_messages(folder / "bus.mcap")] == [b"i.start", b"i.stop"]
+
+
+def test_names_of_the_recorders_own_streams_are_taken(lab: Lab) -> None:
+    lab.others = {"bus": Other([])}
+    recorder = lab.recorder()
+    with pytest.raises(ConfigError, match="bus"):
+        recorder.start("x")
+    assert recorder.state is State.IDLE
+
+
+def test_a_log_that_cannot_be_opened_is_never_optional(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: BusLog, session: SessionStart) -> StreamDescription:
+        raise DeviceError("no log")
+
+    monkeypatch.setattr(BusLog, "prepare", refuse)
+    recorder = lab.recorder()
+    with pytest.raises(DeviceError, match="no log"):
+        recorder.start("x")
+    assert list(lab.root.iterdir()) == []
+    assert recorder.state is State.IDLE
+
+
+# --- threads
+
+
+def test_put_and_stop_from_many_threads(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+    taken: list[int] = []
+    stopped: list[LabwireError | int] = []
+
+    def produce(name: int) -> None:
+        count = 0
+        while recorder.put([b"t%d" % name, b"\x81\xa1n\xcd" + count.to_bytes(2, "big")], monotonic_s()):
+            count += 1
+            if count == 60_000:
+                break
+        taken.append(count)
+
+    def stop() -> None:
+        wait_for(lambda: recorder.counters()["bus"].written > 500)
+        try:
+            stopped.append(recorder.stop().counters["bus"].written)
+        except LabwireError as error:
+            stopped.append(error)
+
+    threads = [threading.Thread(target=produce, args=(name,)) for name in range(3)]
+    threads += [threading.Thread(target=stop)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stopped == [sum(taken)]
+    found = read_messages(folder / "bus.mcap")
+    for name in range(3):
+        numbers = [parts[1] for parts in found if parts[0] == b"t%d" % name]
+        assert numbers == [b"\x81\xa1n\xcd" + number.to_bytes(2, "big") for number in range(len(numbers))]
+    assert len(found) == sum(taken)
+
+
+def test_only_one_of_two_stops_succeeds(lab: Lab) -> None:
+    recorder = lab.recorder()
+    recorder.start("x")
+    results: list[str] = []
+
+    def stop() -> None:
+        try:
+            recorder.stop()
+            results.append("stopped")
+        except StateError:
+            results.append("refused")
+
+    threads = [threading.Thread(target=stop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == ["refused"] * 3 + ["stopped"]
