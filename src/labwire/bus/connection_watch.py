@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import struct
 import threading
 import time
@@ -57,28 +59,32 @@ class ConnectionWatch:
         deadline = time.monotonic() + timeout_s
         while True:
             with self._lock:
-                self._read()
+                left_s = deadline - time.monotonic()
+                self._read(max(0, math.ceil(min(left_s, _SLICE_S) * 1000)))
                 if self._peers or self._closed:
                     return not self._closed
-                left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     return False
-                self._monitor.poll(max(1, int(min(left_s, _SLICE_S) * 1000)))
 
     def close(self) -> None:
         """Stop watching; call before the socket is closed. Safe to call twice."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._socket.disable_monitor()
+                with contextlib.suppress(zmq.ZMQError):  # the context may have been ended under us
+                    self._socket.disable_monitor()
                 self._monitor.close()
 
-    def _read(self) -> None:
-        while not self._closed and self._monitor.poll(0):
-            event, _ = _EVENT.unpack_from(self._monitor.recv())
-            self._monitor.recv()
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._handshakes += 1
-                self._peers += 1
-            elif self._peers:  # a handshake that failed ends in a break as well
-                self._peers -= 1
+    def _read(self, wait_ms: int = 0) -> None:
+        try:
+            while not self._closed and self._monitor.poll(0 if self._peers else wait_ms):
+                event, _ = _EVENT.unpack_from(self._monitor.recv())
+                self._monitor.recv()
+                if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    self._handshakes += 1
+                    self._peers += 1
+                elif self._peers:  # a handshake that failed ends in a break as well
+                    self._peers -= 1
+        except zmq.ZMQError:  # the context was ended under us
+            self._closed = True
+            self._monitor.close()

@@ -220,7 +220,7 @@ class Subscription(Generic[M]):
                         message = self._read_until(deadline)
                 except zmq.Again:
                     empty = True
-                except zmq.ContextTerminated:
+                except zmq.ZMQError:  # the context was ended under us
                     self._closing = True
             if self._notices:
                 self._tell()
@@ -295,7 +295,7 @@ class Subscription(Generic[M]):
                         return
                     if self._take_over(_BATCH) == _BATCH:
                         pause_s = _BUSY_S
-                except zmq.ContextTerminated:
+                except zmq.ZMQError:  # the context was ended under us
                     self._closing = self._attention = True
                 finally:
                     self._lock.release()

@@ -1,0 +1,106 @@
+"""A hub that does only what a test tells it: one end of the bus, in the test's own hands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgpack
+import zmq
+
+from labwire.bus.publisher import Publisher
+
+LIMIT_S = 20.0
+"""How long a test waits for something that must happen."""
+
+
+class KeepingContext(zmq.Context[Any]):
+    """A context that keeps its sockets until it ends, so that tests need not close those of their fakes."""
+
+    _kept: list[Any] | None = None
+
+    def socket(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a socket and keep it."""
+        socket = super().socket(*args, **kwargs)
+        self._kept = [*(self._kept or ()), socket]
+        return socket
+
+
+@contextmanager
+def own_context() -> Iterator[zmq.Context[Any]]:
+    """Yield a ZeroMQ context that takes all its sockets with it."""
+    context = KeepingContext()
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
+
+
+def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Wait for a condition that must come true."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {LIMIT_S} s"
+        time.sleep(0.002)
+
+
+def unpack(part: bytes) -> Any:
+    """Decode a payload with the reference decoder."""
+    return msgpack.loads(part)
+
+
+class PublisherSide:
+    """Stands where publishers connect: an XSUB that has subscribed to everything, and a PULL."""
+
+    def __init__(self, context: zmq.Context[Any], *, blanket: bool = True, hwm: int = 0) -> None:
+        self.socket, self.pull = context.socket(zmq.XSUB), context.socket(zmq.PULL)
+        self.socket.rcvhwm = hwm
+        self.pub_url = f"tcp://127.0.0.1:{self.socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self.push_url = f"tcp://127.0.0.1:{self.pull.bind_to_random_port('tcp://127.0.0.1')}"
+        if blanket:
+            self.socket.send(b"\x01")
+
+    def meet(self, publisher: Publisher) -> None:
+        """Wait until the publisher knows that this hub listens; an XSUB greets newcomers only while it is looked at."""
+        waiting = threading.Thread(target=lambda: wait_until(lambda: publisher.wait_connected(1) and _hears(publisher)))
+        waiting.start()
+        while waiting.is_alive():
+            self.socket.poll(1)
+        waiting.join()
+
+    def recv(self) -> list[bytes]:
+        """Return the next published message."""
+        assert self.socket.poll(int(LIMIT_S * 1000)), "nothing was published"
+        return self.socket.recv_multipart()
+
+    def pulled(self) -> list[bytes]:
+        """Return the next message that came by the reliable road."""
+        assert self.pull.poll(int(LIMIT_S * 1000)), "nothing was pushed"
+        return self.pull.recv_multipart()
+
+
+def _hears(publisher: Publisher) -> bool:
+    return publisher._hub_listens
+
+
+class SubscriberSide:
+    """Stands where subscribers connect: an XPUB that shows the subscriptions."""
+
+    def __init__(self, context: zmq.Context[Any]) -> None:
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.sndhwm = 0
+        self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self.sub_url = f"tcp://127.0.0.1:{self.socket.bind_to_random_port('tcp://127.0.0.1')}"
+
+    def subscription(self) -> bytes:
+        """Wait for the next subscription (it begins with 1) or its end (it begins with 0)."""
+        assert self.socket.poll(int(LIMIT_S * 1000)), "nobody subscribed"
+        return self.socket.recv()
+
+    def send(self, topic: str, payload: object = None, *raw: bytes) -> None:
+        """Publish a message; without a payload, one of a single part."""
+        parts = [topic.encode()] if payload is None else [topic.encode(), msgpack.packb(payload), *raw]
+        self.socket.send_multipart(parts)
