@@ -35,7 +35,7 @@ def test_a_hint_follows_the_message(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_rig_that_does_not_answer_has_a_hint() -> None:
-    assert "labwire run" in hint_for(PeerGoneError("nobody there"))
+    assert "labwire doctor" in hint_for(PeerGoneError("nobody there"))
     assert "--timeout" in hint_for(DeadlineError("too slow"))
     assert hint_for(NotFoundError("no lamp")) == ""
 

@@ -90,11 +90,17 @@ class FakeRig:
     def __init__(self) -> None:
         self.lamp = FakeLamp()
         self.asked: list[Connection] = []
+        self.timeouts_s: list[float | None] = []
 
     @contextlib.contextmanager
     def connect(self, connection: Connection) -> Iterator[Any]:
         self.asked.append(connection)
         yield self
+
+    def service(self, service: type[Service], *, timeout_s: float | None) -> Service:
+        assert service is Lamp
+        self.timeouts_s.append(timeout_s)
+        return self.lamp
 
 
 @pytest.fixture
@@ -130,7 +136,8 @@ def test_the_connection_is_what_the_options_say(rig: FakeRig, monkeypatch: pytes
     run(rig, "list", "--host", "10.0.0.7", "--port", "2", "--timeout", "0.5")
     first, second = rig.asked
     assert (first.host, first.port) == ("far.away", 1)
-    assert (second.host, second.port, second.timeout_s) == ("10.0.0.7", 2, 0.5)
+    assert (second.host, second.port) == ("10.0.0.7", 2)
+    assert rig.timeouts_s == [None, 0.5]
 
 
 def test_errors_of_the_operation_come_through(rig: FakeRig) -> None:

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -96,6 +97,24 @@ def test_what_a_newcomer_gets_wrong_reads_well(
     for word in words:
         assert word in done.stderr
     assert done.stdout == ""
+
+
+def test_an_actor_is_stopped_and_restarted(rig: RunningRig) -> None:
+    def eyes() -> dict[str, Any]:
+        actors = json.loads(rig.labwire("actors", "list", "--json").stdout)
+        return next(actor for actor in actors if actor["name"] == "eyes")
+
+    first = eyes()
+    assert first["state"] == "running"
+    assert rig.labwire("actors", "restart", "eyes").returncode == 0
+    assert rig.labwire("sub", "pupil.", "--count", "1", "--seconds", "20").stdout
+    while eyes()["state"] != "running":
+        pass
+    assert eyes()["pid"] != first["pid"]
+    assert rig.labwire("actors", "stop", "eyes").returncode == 0
+    while eyes()["state"] != "stopped":
+        pass
+    assert rig.labwire("sub", "pupil.", "--seconds", "0.3").stdout == ""
 
 
 def test_an_actor_that_cannot_be_loaded_does_not_keep_the_rig_from_running(tmp_path: Path) -> None:

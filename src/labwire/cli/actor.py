@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 import sys
@@ -13,7 +14,7 @@ from cyclopts import Parameter
 from labwire.cli.connection import DEFAULT_PORT, HERE, Connection
 from labwire.cli.fields import parse_fields
 from labwire.cli.output import remark
-from labwire.errors import UsageError
+from labwire.errors import StateError, UsageError
 from labwire.names import check_actor_name
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def actor(
     level = log_level.upper()
     if level not in logging.getLevelNamesMapping():
         raise UsageError(f"--log-level {log_level}: there is no such level; DEBUG, INFO, WARNING, ERROR, CRITICAL are")
-    where = parse_address(rig) if rig else connection
+    where = parse_address(rig, connection) if rig else connection
     called = check_actor_name(name or actor_class.rpartition(":")[2].lower())
     config = parse_fields(options)
     sys.path.insert(0, str(Path.cwd()))
@@ -59,8 +60,12 @@ def actor(
     run_until_told(runner, None)
 
 
-def parse_address(text: str) -> Connection:
+def parse_address(text: str, connection: Connection = HERE) -> Connection:
     """Read ``HOST``, ``HOST:PORT`` or ``tcp://HOST:PORT``.
+
+    Args:
+        text: The address.
+        connection: What else the options say.
 
     Raises:
         UsageError: It is none of these.
@@ -69,7 +74,7 @@ def parse_address(text: str) -> Connection:
     port = int(match["port"] or DEFAULT_PORT) if match else 0
     if not match or not 0 < port < 1 << 16:
         raise UsageError(f"{text!r} is not an address: write HOST:PORT, as 192.168.1.7:{DEFAULT_PORT}")
-    return Connection(host=match["host"], port=port)
+    return dataclasses.replace(connection, host=match["host"], port=port)
 
 
 def wiring_of(where: Connection) -> Wiring:
@@ -77,19 +82,16 @@ def wiring_of(where: Connection) -> Wiring:
 
     Raises:
         PeerGoneError: No rig answers.
+        StateError: What answers is not a labwire rig.
     """
     from labwire.bus.actor_runner import Wiring
 
     with where.connect() as rig:
         ports = rig.ports
-    base = f"tcp://{where.host}:"
-    return Wiring(
-        f"{base}{where.port}",
-        f"{base}{ports.pub}",
-        f"{base}{ports.sub}",
-        f"{base}{ports.push}",
-        f"{base}{ports.rpc}",
-    )
+    if ports.push is None or ports.rpc is None:
+        raise StateError(f"{where.address} is not a labwire rig: it does not tell its PUSH_PORT and RPC_PORT")
+    urls = (f"tcp://{where.host}:{port}" for port in (where.port, ports.pub, ports.sub, ports.push, ports.rpc))
+    return Wiring(*urls)
 
 
 def _log_to_terminal(level: str) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50020
 
+_REMOTE_S = 2.0
 _GROUP = Group("Connection", sort_key=90)
 
 JsonFlag = Annotated[bool, Parameter(name="--json", negative="", show_default=False)]
@@ -28,8 +29,8 @@ class Connection:
     """Computer that the rig runs on."""
     port: Annotated[int, Parameter(env_var="LABWIRE_PORT", group=_GROUP)] = DEFAULT_PORT
     """Port of its Remote."""
-    timeout_s: Annotated[float, Parameter(name="--timeout", group=_GROUP)] = 5.0
-    """Seconds to wait for the rig to answer."""
+    timeout_s: Annotated[float | None, Parameter(name="--timeout", group=_GROUP)] = None
+    """Seconds to wait for an answer; by default 2 for the Remote and 10 for operations."""
     json: Annotated[JsonFlag, Parameter(group=_GROUP)] = False
     """Print JSON instead of text; errors are JSON on standard error."""
 
@@ -52,7 +53,7 @@ class Connection:
         """
         import labwire
 
-        return labwire.connect(self.host, self.port, timeout_s=self.timeout_s)
+        return labwire.connect(self.host, self.port, timeout_s=self.timeout_s or _REMOTE_S)
 
 
 HERE = Connection()

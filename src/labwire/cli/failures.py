@@ -28,7 +28,7 @@ _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 141  # 128 + SIGPIPE; Windows has no such signal
 
 _HINTS: dict[type[LabwireError], str] = {
-    PeerGoneError: "is a rig running there? `labwire run` starts one, `labwire doctor` tells who holds the port",
+    PeerGoneError: "`labwire doctor` tells who holds the port; --host and --port name another rig",
     DeadlineError: "`labwire status` tells how the rig is; --timeout SECONDS waits longer",
     InternalError: "the log of the rig has more: `labwire status` tells where it is",
 }

@@ -21,7 +21,7 @@ from labwire.operations.service import Operation, Service
 from labwire.operations.table import find_service
 
 Connect = Callable[[Connection], AbstractContextManager[Any]]
-"""Opens a connection; what it gives has a typed client of each service, by the name of the service."""
+"""Opens a connection; what it gives has ``service(class, timeout_s=...)``, which returns a typed client."""
 
 _CONNECTION = "connection"
 
@@ -55,8 +55,8 @@ def command_of(service: type[Service], operation: Operation, connect: Connect = 
     def command(*args: Any, **kwargs: Any) -> None:
         connection: Connection = kwargs.pop(_CONNECTION, HERE)
         with connect(connection) as rig:
-            method = getattr(getattr(rig, service.service), operation.name)
-            finish(method(*args, **kwargs), connection)
+            client = rig.service(service, timeout_s=connection.timeout_s)
+            finish(getattr(client, operation.name)(*args, **kwargs), connection)
 
     signature = _signature(getattr(service, operation.name))
     command.__name__ = operation.name

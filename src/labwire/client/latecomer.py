@@ -16,7 +16,9 @@ class LatecomerSubscription(Subscription[BusMessage]):
     the first message of a topic has none.
     """
 
+    # Empty until `begin_with`: what comes before is all news. Neither is changed in place before that.
     _first: deque[BusMessage] = deque()
+    _kept: dict[str, Payload] = {}
 
     def begin_with(self, kept: list[LastValue], early: list[BusMessage]) -> None:
         """Deliver these before anything else.
@@ -25,7 +27,7 @@ class LatecomerSubscription(Subscription[BusMessage]):
             kept: The newest message of each topic, as the steward knows it.
             early: What has come live meanwhile, in order.
         """
-        self._kept: dict[str, Payload] = {value.topic: value.payload for value in kept}
+        self._kept = {value.topic: value.payload for value in kept}
         messages = [BusMessage(value.topic, value.payload) for value in kept]
         self._first = deque(messages + [message for message in early if self._is_news(message)])
 
