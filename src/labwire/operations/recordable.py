@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import msgspec
 
@@ -35,7 +36,7 @@ class StreamDescription(msgspec.Struct, frozen=True):
     """Paths relative to the session folder."""
     host: str = ""
     """Computer that holds the files; empty means the recorder's own."""
-    about: dict[str, object] = {}
+    about: dict[str, Any] = {}
     """Format, topics, codec, size in pixels: whatever a reader needs."""
 
 

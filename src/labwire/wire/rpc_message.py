@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from labwire.errors import LabwireError, ProtocolError, error_from_name
+from labwire.errors import ERROR_CODES, LabwireError, ProtocolError, error_from_name
 
 _HEAD = struct.Struct("<3scQ")
 _MAGIC = b"LW1"
@@ -105,12 +105,16 @@ def decode_rpc(parts: Sequence[bytes]) -> RpcMessage:
 
 
 def report_error(error: LabwireError) -> bytes:
-    """Encode an error for the wire; data that has no MessagePack form is left out."""
-    report = ErrorReport(type(error).__name__, error.message[:MAX_ERROR_CHARS], error.data)
+    """Encode an error for the wire; data that has no MessagePack form is left out.
+
+    An error of somebody's own travels as the nearest one that `labwire.errors` has.
+    """
+    name = next(base.__name__ for base in type(error).__mro__ if base in ERROR_CODES)
+    message = error.message[:MAX_ERROR_CHARS].encode("utf-8", "backslashreplace").decode()
     try:
-        return msgspec.msgpack.encode(report)
+        return msgspec.msgpack.encode(ErrorReport(name, message, error.data))
     except (TypeError, OverflowError, ValueError, RecursionError):
-        return msgspec.msgpack.encode(ErrorReport(report.error, report.message))
+        return msgspec.msgpack.encode(ErrorReport(name, message))
 
 
 def read_error(part: bytes) -> LabwireError:
