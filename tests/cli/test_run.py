@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import zmq
 
 from labwire.errors import ERROR_CODES, ConfigError, LabwireError, PortTakenError, UsageError
-from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
+from tests.rig_fixture import EYES, RunningRig, environment, left_behind, run_labwire, running_rig
 
 BARE = 'name = "bare"\n'
 
@@ -115,6 +123,75 @@ def test_an_actor_is_stopped_and_restarted(rig: RunningRig) -> None:
     while eyes()["state"] != "stopped":
         pass
     assert rig.labwire("sub", "pupil.", "--seconds", "0.3").stdout == ""
+
+
+def test_the_demo_rig_runs(tmp_path: Path) -> None:
+    with running_rig(tmp_path, None) as rig:
+        assert rig.ready.name == "demo"
+        assert {"world", "eyes", "recorder"} <= set(rig.ready.actors)
+        assert rig.ready.failed == []
+        assert "width=640" in rig.labwire("sub", "frame.world", "--count", "1", "--seconds", "20").stdout
+        latest = tmp_path / "file_ipc_output" / "latest.jpg"
+        while not latest.exists():
+            assert rig.process.poll() is None, rig.stderr
+        assert latest.read_bytes().startswith(b"\xff\xd8")
+
+
+def test_the_demo_rig_plays_a_file_of_yours(tmp_path: Path) -> None:
+    write_clip(tmp_path / "own.mkv", width=64, height=48)
+    with running_rig(tmp_path, None, ["--video", "own.mkv", "--name", "mine"]) as rig:
+        assert rig.ready.name == "mine"
+        assert "width=64 height=48" in rig.labwire("sub", "frame.world", "--count", "1", "--seconds", "20").stdout
+
+
+def write_clip(path: Path, *, width: int, height: int) -> None:
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mjpeg", rate=30)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+        for shade in range(10):
+            picture = av.VideoFrame.from_ndarray(np.full((height, width, 3), 20 * shade, np.uint8), format="rgb24")
+            file.mux(stream.encode(picture))
+        file.mux(stream.encode(None))
+
+
+def test_on_a_terminal_it_shows_itself_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "rig.toml").write_text(EYES)
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labwire", "run", "rig.toml", "--remote-port", "0"],
+        env={**environment(tmp_path), "TERM": "xterm"},
+        cwd=tmp_path,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - this process has one thread here
+    )
+    os.close(slave)
+    shown = b""
+    try:
+        while b"Ctrl-C ends it" not in shown or b"pupil" not in shown.partition(b"Ctrl-C ends it")[2]:
+            shown += os.read(master, 65536)
+        os.write(master, b"\x03")
+        while chunk := read_terminal(master):
+            shown += chunk
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+    text = shown.decode()
+    assert 'rig "test-rig" runs' in text
+    assert "labwire: stopped" in text
+    assert "Traceback" not in text
+    assert left_behind(process.pid) == []
+
+
+def read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:  # how a terminal says that nobody is left
+        return b""
 
 
 def test_an_actor_that_cannot_be_loaded_does_not_keep_the_rig_from_running(tmp_path: Path) -> None:
