@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import DeviceError, ProtocolError, StateError
@@ -83,7 +83,6 @@ def test_every_message_is_kept_byte_for_byte_in_order(log: BusLog, tmp_path: Pat
     assert counters.written_bytes == (tmp_path / "bus.mcap").stat().st_size
 
 
-@settings(max_examples=60)
 @given(st.lists(st.lists(st.binary(max_size=40), min_size=1, max_size=5), max_size=30))
 def test_any_message_is_kept_byte_for_byte(
     tmp_path_factory: pytest.TempPathFactory, messages: list[list[bytes]]

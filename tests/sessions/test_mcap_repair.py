@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import ProtocolError, StateError
@@ -81,7 +81,6 @@ def offsets_of_messages(data: bytes) -> list[int]:
     return ends
 
 
-@settings(max_examples=150)
 @given(st.data())
 def test_a_log_cut_anywhere_keeps_every_whole_message(
     whole: Log, unfinished: Log, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -105,7 +104,6 @@ def test_a_log_cut_anywhere_keeps_every_whole_message(
     assert path.read_bytes() == again
 
 
-@settings(max_examples=100)
 @given(st.integers(0, 400), st.binary(max_size=200))
 def test_rubbish_behind_the_last_flush_is_cut(
     unfinished: Log, tmp_path_factory: pytest.TempPathFactory, cut: int, rubbish: bytes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.sessions.pldata import encode_record_head, encode_topic, read_records
@@ -35,7 +35,6 @@ def test_records_are_read_back() -> None:
     assert found[-1].end == sum(map(len, RECORDS))
 
 
-@settings(max_examples=150)
 @given(cut=st.integers(0, sum(map(len, RECORDS))))
 def test_a_file_cut_anywhere_opens_after_repair(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     folder = tmp_path_factory.mktemp("data")

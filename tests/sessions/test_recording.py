@@ -58,7 +58,8 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setattr("labwire.sessions.guard._TICK_S", 0.05)
     before = open_fds()
     lab = Lab(tmp_path / "recordings")
     yield lab
@@ -353,6 +354,32 @@ def test_gaps_are_reported(lab: Lab) -> None:
         events.GAPS,
         {"stream": "bus", "messages": 2, "reason": "2 of b'bus.stats' are missing before number 5"},
     ) in (lab.events)
+
+
+def test_a_message_with_an_impossible_time_costs_only_itself(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start("x").rec_path)
+    for at_s in (monotonic_s(), float("nan"), float("inf"), 1e30, -1e30, monotonic_s()):
+        recorder.put([b"a", b"\x80"], at_s)
+    counters = recorder.stop().counters["bus"]
+    assert (counters.written, counters.dropped) == (3, 3)
+    assert len(read_messages(folder / "bus.mcap")) == 3
+
+
+def test_a_listener_that_raises_does_not_end_the_watch(lab: Lab) -> None:
+    recorder = lab.recorder(disk_warn_bytes=5000, disk_stop_bytes=1000)
+    heard: list[str] = []
+
+    def raise_always(kind: str, data: dict[str, object]) -> None:
+        heard.append(kind)
+        raise RuntimeError(kind)
+
+    recorder._on_event = raise_always
+    recorder.start("x")
+    lab.free_bytes = 4000
+    wait_for(lambda: heard == [events.DISK_LOW])
+    lab.free_bytes = 500
+    wait_for(lambda: recorder.state is State.IDLE)
 
 
 # --- others that record

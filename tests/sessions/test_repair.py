@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.clock import RigClock, monotonic_s
@@ -152,7 +152,6 @@ def test_without_log_and_with_a_broken_manifest_the_rest_is_saved(killed: Path) 
     check_folder(killed)
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_a_session_cut_anywhere_becomes_whole(
     killed_original: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

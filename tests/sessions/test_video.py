@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import DeviceError
@@ -208,7 +208,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=60)
 @given(data=st.data())
 def test_a_video_cut_anywhere_opens_after_repair(
     finished: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

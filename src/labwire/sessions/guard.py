@@ -83,8 +83,18 @@ class SessionGuard:
         while not self._stopping:
             self._wake.wait(_TICK_S)
             self._wake.clear()
-            if not self._stopping:
+            if self._stopping:
+                return
+            try:
                 self._look()
+            except Exception as error:  # whatever goes wrong here, the session must still be watched
+                self._tell(events.STREAM_FAILED, stream="recorder", reason=f"{type(error).__name__}: {error}")
+
+    def _tell(self, kind: str, **data: object) -> None:
+        try:
+            self._on_event(kind, data)
+        except Exception:  # a listener's mistake is not ours to die of
+            return
 
     def _look(self) -> None:
         self._take_failures()
@@ -114,7 +124,7 @@ class SessionGuard:
                 continue
             self._failed.add(stream)
             self._session.fail(stream, error)
-            self._on_event(events.STREAM_FAILED, {"stream": stream, "reason": str(error) or type(error).__name__})
+            self._tell(events.STREAM_FAILED, stream=stream, reason=str(error) or type(error).__name__)
             self._manifest_due_s = 0.0
             if stream == bus_log.STREAM or isinstance(error, OSError):
                 self._end_reason = self._end_reason or events.DISK_FAILED
@@ -128,7 +138,7 @@ class SessionGuard:
                 messages = getattr(now, counter) - getattr(before, counter)
                 if messages > 0:
                     reason = stream.reasons.get(counter, _TOO_SLOW)
-                    self._on_event(kind, {"stream": name, "messages": messages, "reason": reason})
+                    self._tell(kind, stream=name, messages=messages, reason=reason)
 
     def _look_at_disk(self) -> None:
         try:
@@ -143,10 +153,8 @@ class SessionGuard:
         elif free >= limit or self._warned:
             return
         self._warned = True
-        self._on_event(
-            events.DISK_LOW,
-            {"path": str(self._session.folder), "free_bytes": free, "limit_bytes": limit, "stopping": stopping},
-        )
+        folder = str(self._session.folder)
+        self._tell(events.DISK_LOW, path=folder, free_bytes=free, limit_bytes=limit, stopping=stopping)
 
     def _look_at_clock(self) -> None:
         """Find a jump of rig time of which no notification came: seen twice in a row, so that one has time to come."""

@@ -80,7 +80,11 @@ class SessionWriter:
             if self._truth not in self._sinks:
                 self._queue.fail(sum(not isinstance(item[0], ClockChange) for item in items[number:]))
                 return
-            message = self._receive(content, monotonic_s)
+            try:
+                message = self._receive(content, monotonic_s)
+            except Exception as error:
+                self._sinks[self._truth].count_lost(error)
+                continue
             for stream, sink in self._sinks.items():
                 try:
                     sink.append(message)
