@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import zmq
 
 from labwire.cli.main import main
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
@@ -79,6 +81,8 @@ def test_status_tells_addresses_and_actors(rig: RunningRig) -> None:
     status = good_json(rig, "status")
     assert status["pid"] == rig.process.pid
     assert {actor["name"] for actor in status["actors"]} >= {"steward", "eyes", "recorder"}
+    good(rig, "sub", "recorder.state", "--count", "1")
+    assert "not recording; " in good(rig, "status")
 
 
 def test_sub_shows_messages(rig: RunningRig) -> None:
@@ -141,10 +145,12 @@ def listener(rig: RunningRig) -> Iterator[subprocess.Popen[str]]:
         env={**rig.env, "LABWIRE_PORT": str(rig.port)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stdout
-    with process.stdout:
+    assert process.stderr
+    with process.stdout, process.stderr:
         try:
             while json.loads(process.stdout.readline())["topic"] != "test.before":
                 pass
@@ -175,6 +181,15 @@ def test_notify_sends_now_or_later(rig: RunningRig, listener: subprocess.Popen[s
     assert heard(listener, "notify.test.now")["payload"]["who"] == "me"
     good(rig, "notify", "test.later", "--delay", "0.2")
     assert heard(listener, "notify.test.later")["payload"]["subject"] == "test.later"
+
+
+def test_what_cannot_be_read_is_told(rig: RunningRig, listener: subprocess.Popen[str]) -> None:
+    with zmq.Context() as context, context.socket(zmq.REQ) as remote:
+        remote.connect(rig.ready.remote)
+        remote.send_multipart([b"test.bad", b"\xff\xff"])
+        remote.recv()
+    assert listener.stderr
+    assert "unreadable message on 'test.bad'" in listener.stderr.readline()
 
 
 @pytest.mark.parametrize("arguments", [["pub", "t", "nonsense"], ["pub", "t", "--raw", "no.such.file"], ["remote"]])
@@ -218,7 +233,10 @@ def test_a_session_is_recorded_listed_and_repaired(rig: RunningRig) -> None:
     assert folder == rig.folder / "recordings" / "a pilot" / "000"
     again = run(rig, "record", "start", "another")
     assert again.returncode == 5
-    good(rig, "sub", "pupil.", "--count", "20")
+    good(rig, "sub", "pupil.", "--count", "200")
+    cut_off = rig.folder / "cut off"  # as a crash would leave it
+    shutil.copytree(folder, cut_off)
+    assert run(rig, "record", "repair", str(folder)).returncode == 5, "it is being recorded"
     stopped = good(rig, "record", "stop")
     assert str(folder) in stopped
     (session,) = good_json(rig, "record", "list")
@@ -227,6 +245,9 @@ def test_a_session_is_recorded_listed_and_repaired(rig: RunningRig) -> None:
     assert good_json(rig, "record", "repair", "a pilot/000")["changes"] == []
     assert good_json(rig, "record", "repair", str(folder))["changes"] == []
     assert run(rig, "record", "repair", "no such/000").returncode == 4
+    repaired = json.loads(run_here("record", "repair", str(cut_off), "--json").stdout)
+    assert repaired["messages"] >= 1
+    assert any("bus.mcap" in change for change in repaired["changes"])
 
 
 def test_config_show_is_the_rig_that_runs(rig: RunningRig) -> None:

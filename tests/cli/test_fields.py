@@ -72,6 +72,19 @@ def test_compact_shortens_what_is_long() -> None:
     assert compact(payload, "pupil.0") == "confidence=0.123457 eyes=[0, 1, 2, 3, 4, 5, … 100] image=<2.00 kB> ok=true"
 
 
+def test_compact_keeps_the_milliseconds_of_a_timestamp() -> None:
+    assert compact({"timestamp": 5377.53219, "far": 1e15, "near": 0.000012345678}) == (
+        "timestamp=5377.532 far=1e+15 near=1.23457e-05"
+    )
+
+
+def test_compact_cuts_what_is_nested() -> None:
+    (text,) = [compact({"base_data": [{"id": n, "topic": "pupil", "values": [1.5] * 9} for n in range(3)]})]
+    assert text.startswith("base_data=[{id=0 topic=pupil values=[1.5, ")
+    assert text.endswith("…")
+    assert len(text) < 80
+
+
 def test_compact_leaves_out_what_the_topic_says() -> None:
     assert compact({"subject": "a.b", "topic": "notify.a.b", "n": 1}, "notify.a.b") == "n=1"
     assert compact({"subject": "other"}, "notify.a.b") == "subject=other"

@@ -14,9 +14,12 @@ from labwire.rig.rig_file import dump, parse_rig
 
 TEXTS = st.text(st.characters(codec="utf-8"))
 PLAIN = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXTS
-VALUES = PLAIN | st.lists(PLAIN | st.lists(PLAIN) | st.dictionaries(TEXTS, PLAIN))
+NESTED = st.lists(PLAIN, max_size=3) | st.dictionaries(TEXTS, PLAIN, max_size=3)
+VALUES = PLAIN | st.lists(PLAIN | NESTED, max_size=3)
 TREES: st.SearchStrategy[dict[str, Any]] = st.recursive(
-    st.dictionaries(TEXTS, VALUES), lambda inner: st.dictionaries(TEXTS, VALUES | inner)
+    st.dictionaries(TEXTS, VALUES, max_size=3),
+    lambda inner: st.dictionaries(TEXTS, VALUES | inner, max_size=3),
+    max_leaves=5,
 )
 
 

@@ -23,8 +23,8 @@ from labwire.cli.units import clock_time, duration, label, quantity, size
         ("size_bytes", 999, "999 B"),
         ("size_bytes", 1_234_567, "1.23 MB"),
         ("bytes_behind", 12_345, "12.3 kB"),
-        ("bytes_hz", 999_999, "1.00 MB/s"),
-        ("messages_hz", 119.97, "120.0/s"),
+        ("bytes_hz", 999_999, "1.00 MB"),
+        ("messages_hz", 119.97, "120.0"),
         ("uptime_s", 12.34, "12.3 s"),
         ("duration_s", 3725.0, "1 h 02 min"),
         ("rig_time_s", 1234.5678, "1234.568 s"),
@@ -45,7 +45,13 @@ def test_a_moment_is_local_date_and_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "heading"), [("size_bytes", "size"), ("start_epoch_us", "start"), ("actor_class", "actor class")]
+    ("name", "heading"),
+    [
+        ("size_bytes", "size"),
+        ("start_epoch_us", "start"),
+        ("actor_class", "actor class"),
+        ("messages_hz", "messages/s"),
+    ],
 )
 def test_labels_are_words_without_units(name: str, heading: str) -> None:
     assert label(name) == heading

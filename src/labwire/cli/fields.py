@@ -12,6 +12,8 @@ from labwire.errors import UsageError
 
 _SHOWN_CHARS = 120
 _SHOWN_ITEMS = 6
+_SHOWN_INSIDE_CHARS = 60
+_SIX_DIGITS, _MANY_DIGITS = 1e3, 1e12
 _NAMES = ("topic", "subject")
 
 
@@ -77,7 +79,8 @@ def _short(value: Any) -> str:
         case bool() | None:
             return msgspec.json.encode(value).decode()
         case float():
-            return f"{value:.6g}"
+            # A timestamp has to show its milliseconds.
+            return f"{value:.3f}" if _SIX_DIGITS < abs(value) < _MANY_DIGITS else f"{value:.6g}"
         case str():
             text = value if len(value) <= _SHOWN_CHARS else f"{value[:_SHOWN_CHARS]}…"
             return _safe(text if text.isidentifier() else f'"{text}"')
@@ -86,11 +89,15 @@ def _short(value: Any) -> str:
         case list() | tuple():
             items = cast("list[Any]", value)
             shown = ", ".join(map(_short, items[:_SHOWN_ITEMS]))
-            return f"[{shown}{f', … {len(items)}' if len(items) > _SHOWN_ITEMS else ''}]"
+            return _cut(f"[{shown}{f', … {len(items)}' if len(items) > _SHOWN_ITEMS else ''}]")
         case dict():
-            return f"{{{compact(cast('dict[Any, Any]', value))}}}"
+            return _cut(f"{{{compact(cast('dict[Any, Any]', value))}}}")
         case _:
             return _safe(str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_INSIDE_CHARS else f"{text[:_SHOWN_INSIDE_CHARS]}…"
 
 
 def _safe(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Group, RenderableType
@@ -19,6 +20,9 @@ from labwire.cli.units import duration, label, size
 from labwire.errors import LabwireError
 from labwire.operations.bus import BusStats
 from labwire.operations.rig import RigStatus
+
+if TYPE_CHECKING:
+    from labwire.client import Rig
 
 _REFRESH_S = 1.0
 _SHOWN_TOPICS = 12
@@ -48,19 +52,19 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, connection
                 time.sleep(_REFRESH_S)
         with Live(console=console(), auto_refresh=False) as live:
             while True:
-                live.update(view(rig.rig.status(), stats_of(rig)), refresh=True)
+                live.update(view(rig.rig.status(), stats_of(rig), recorder_of(rig)), refresh=True)
                 time.sleep(_REFRESH_S)
 
 
-def _show_once(rig: Any, connection: Connection) -> None:
+def _show_once(rig: Rig, connection: Connection) -> None:
     state = rig.rig.status()
     if connection.json:
         write_json(state)
     else:
-        console().print(view(state, stats_of(rig)))
+        console().print(view(state, stats_of(rig), recorder_of(rig)))
 
 
-def stats_of(rig: Any) -> BusStats | None:
+def stats_of(rig: Rig) -> BusStats | None:
     """Return the traffic on the bus; None if whoever counts it does not answer just now."""
     try:
         return rig.bus.stats()
@@ -68,9 +72,24 @@ def stats_of(rig: Any) -> BusStats | None:
         return None
 
 
-def view(state: RigStatus, stats: BusStats | None) -> RenderableType:
-    """Return what a person sees."""
-    parts: list[RenderableType] = [_head(state), Text(), table_of(state.actors)]
+def recorder_of(rig: Rig) -> dict[Any, Any]:
+    """Return the newest ``recorder.state``; empty if the rig has no recorder."""
+    try:
+        last = rig.bus.last("recorder.state")
+    except LabwireError:
+        return {}
+    return last[0].payload if last else {}
+
+
+def view(state: RigStatus, stats: BusStats | None, recorder: Mapping[Any, Any]) -> RenderableType:
+    """Return what a person sees.
+
+    Args:
+        state: What the rig says of itself.
+        stats: Traffic on the bus, if known.
+        recorder: Newest ``recorder.state``.
+    """
+    parts: list[RenderableType] = [_head(state, recorder), Text(), table_of(state.actors)]
     if stats:
         parts += [Text(), *_traffic(stats)]
     for line in troubles(state, stats):
@@ -78,7 +97,7 @@ def view(state: RigStatus, stats: BusStats | None) -> RenderableType:
     return Group(*parts)
 
 
-def _head(state: RigStatus) -> Table:
+def _head(state: RigStatus, recorder: Mapping[Any, Any]) -> Table:
     rows = {
         "rig": f'"{state.name}" runs since {duration(state.uptime_s)}, pid {state.pid}, labwire {state.version}',
         "Remote": state.remote,
@@ -86,12 +105,30 @@ def _head(state: RigStatus) -> Table:
         "rig time": f"{state.rig_time_s:.3f} s",
         "log": state.log_file,
     }
+    if recorder:
+        rows["recorder"] = recording(recorder)
     if state.delayed_pending:
         rows["delayed"] = f"{state.delayed_pending} notifications wait for their time"
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for heading, text in rows.items():
         table.add_row(Text(heading, style="bold"), Text(text))
     return table
+
+
+def recording(recorder: Mapping[Any, Any]) -> str:
+    """Return what the recorder does, and how long the disk lasts."""
+    hours, free_bytes = _number(recorder.get("disk_hours")), _number(recorder.get("free_bytes"))
+    disk = f"{size(free_bytes)} free" + (f" = {hours:,.0f} h" if hours else "")
+    if not recorder.get("recording"):
+        return f"not recording; {disk}"
+    session = "/".join(PurePath(str(recorder.get("rec_path", ""))).parts[-2:])
+    so_far = f"{duration(_number(recorder.get('duration_s')))}, {size(_number(recorder.get('written_bytes')))}"
+    dropped = int(_number(recorder.get("dropped")))
+    return f"{session}: {so_far}, {f'{dropped} DROPPED' if dropped else 'nothing dropped'}; {disk}"
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _traffic(stats: BusStats) -> Iterator[RenderableType]:

@@ -9,11 +9,18 @@ from labwire.cli.output import to_json
 
 NOTHING = "-"
 _PREFIXES = ("", "k", "M", "G", "T", "P")
-_SUFFIXES = ("_epoch_us", "_bytes", "_hz", "_us", "_s")
+_RATE = "_hz"
+_SUFFIXES = ("_epoch_us", "_bytes", "_us", "_s")
 
 
 def label(name: str) -> str:
-    """Return the heading of a field: its name without the unit, in words."""
+    """Return the heading of a field: its name in words, without the unit that stands at its values.
+
+    >>> label("size_bytes"), label("messages_hz")
+    ('size', 'messages/s')
+    """
+    if name.endswith(_RATE):
+        return f"{name.removesuffix(_RATE).replace('_', ' ')}/s"
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name.replace("_", " ")
@@ -68,12 +75,10 @@ def clock_time(epoch_us: int) -> str:
 def _number(name: str, value: float) -> str:
     if name.endswith("_epoch_us"):
         return clock_time(int(value))
-    if name.endswith("bytes_hz"):
-        return f"{size(value)}/s"
-    if name.endswith(("_bytes", "bytes_behind")):
+    if name.endswith(("_bytes", "bytes_behind", "bytes_hz")):
         return size(value)
-    if name.endswith("_hz"):
-        return f"{value:.1f}/s"
+    if name.endswith(_RATE):
+        return f"{value:.1f}"
     if name.endswith(("uptime_s", "duration_s")):
         return duration(value)
     if name.endswith("_s"):
