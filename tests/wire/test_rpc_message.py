@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +75,7 @@ def test_an_error_of_somebodys_own_travels_as_its_nearest_ancestor() -> None:
     assert (error.message, error.data) == ("no lamp", {"lamp": 3})
 
 
-@pytest.mark.parametrize("value", [object(), 2**70, {1, 2}, datetime.timezone.utc, "\ud800"])
+@pytest.mark.parametrize("value", [object(), 2**70, {1, 2}, len, "\ud800"])
 def test_data_that_cannot_be_sent_does_not_cost_the_error(value: object) -> None:
     error = read_error(report_error(DiskLowError("low", odd=value)))
     assert type(error) is DiskLowError

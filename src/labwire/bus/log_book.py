@@ -17,6 +17,7 @@ _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[1;31m"
 _RESET = "\x1b[0m"
 _ERASE = "\r\x1b[K"
 MAX_LINE_CHARS = 16_384
+_USUAL_WIDTH = 80
 _PIECE_BYTES = 512  # a pipe that has room takes so many whole (POSIX), so that writing never waits
 _WIDE_FIELD = re.compile(r"%[^%a-zA-Z]*(\d{4,}|\*)")
 
@@ -75,8 +76,11 @@ class LogFile:
         self._handler.emit(logging.LogRecord("", logging.INFO, "", 0, text.replace("\x00", "\\0"), None, None))
 
     def close(self) -> None:
-        """Close the file."""
-        self._handler.close()
+        """Close the file; what a full disk does not take is lost, and counted."""
+        try:
+            self._handler.close()
+        except OSError:
+            self.failed += 1
 
     def _count_failure(self, record: logging.LogRecord) -> None:
         self.failed += 1
@@ -111,9 +115,9 @@ class Console:
         """Replace the status line."""
         if self.has_status_line and self._fd is not None:
             try:
-                width = os.get_terminal_size(self._fd).columns
+                width = os.get_terminal_size(self._fd).columns or _USUAL_WIDTH
             except OSError:
-                width = 80  # it has gone: writing finds out
+                width = _USUAL_WIDTH  # it has gone: writing finds out
             self._line = line[: max(10, width - 1)]
             self._write(_ERASE + self._line)
 
