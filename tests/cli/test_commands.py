@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -276,6 +277,40 @@ def test_without_a_rig_the_message_says_so(arguments: list[str]) -> None:
     assert "labwire run" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--port", "0"], 2, "--port"),
+        (["--port", "70000"], 2, "--port"),
+        (["--host", "a/b"], 4, "there is no computer 'a/b'"),
+        (["--host", ""], 4, "there is no computer"),
+        (["--timeout", "soon"], 2, "--timeout"),
+    ],
+)
+def test_an_address_that_cannot_be(arguments: list[str], code: int, words: str) -> None:
+    done = run_here("status", "--port", "1", "--timeout", "0.1", *arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+
+
+def test_status_can_be_watched_until_ctrl_c(rig: RunningRig) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "labwire", "status", "--watch", "--json", "--port", str(rig.port)],
+        env=rig.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout
+        assert process.stderr
+        first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+        assert first["uptime_s"] < second["uptime_s"]
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b""
+    assert process.returncode == 130
+
+
 def test_repair_without_a_rig_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -308,7 +343,7 @@ def test_an_actor_joins_from_its_own_terminal(tmp_path: Path) -> None:
                 good(rig, "notify", "fire")
                 assert "volume=7" in good(rig, "sub", "alarm", "--last", "--count", "1", "--seconds", "10")
             finally:
-                process.send_signal(2)
+                process.send_signal(signal.SIGINT)
                 assert process.wait(20) in {0, 130}
 
 
