@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cyclopts.completion.detect import ShellDetectionError
 
 from labwire.cli.failures import hint_for, run_guarded
 from labwire.errors import ERROR_CODES, DeadlineError, LabwireError, NotFoundError, PeerGoneError, StateError
@@ -75,6 +76,18 @@ def test_a_bug_is_written_to_a_file_not_to_the_terminal(
     assert "Traceback" not in err
     assert "Traceback" in report.read_text()
     assert "ZeroDivisionError" in report.read_text()
+
+
+def test_a_file_that_does_not_do_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(PermissionError(13, "Permission denied", "/root/x")) == 13
+    assert capsys.readouterr().err == "error: /root/x: Permission denied\n"
+    assert guarded(OSError(28, "No space left on device")) == 13
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_a_shell_that_cannot_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(ShellDetectionError("?")) == 2
+    assert "--shell" in capsys.readouterr().err
 
 
 def test_a_bug_where_nothing_can_be_written(

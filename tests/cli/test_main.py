@@ -117,3 +117,12 @@ def test_completion_installs(tmp_path: Path, shell: str) -> None:
     assert done.returncode == 0, done.stderr
     scripts = [path for path in tmp_path.rglob("*labwire*") if path.is_file()]
     assert any("labwire" in path.read_text() for path in scripts)
+
+
+def test_bash_completes_commands_of_commands(tmp_path: Path) -> None:
+    env = {**environment(tmp_path), "HOME": str(tmp_path)}
+    script = tmp_path / "complete"
+    run_labwire("--install-completion", "--shell", "bash", "--output", str(script), env=env, cwd=tmp_path)
+    ask = f"source {script}; COMP_WORDS=(labwire record st); COMP_CWORD=2; _labwire; echo ${{COMPREPLY[@]}}"
+    done = subprocess.run(["bash", "-c", ask], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["start", "stop"]

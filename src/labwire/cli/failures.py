@@ -8,6 +8,7 @@ The exit status is that of `labwire.errors.ERROR_CODES`; 130 after Ctrl-C, 141 w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import signal
@@ -22,7 +23,7 @@ from typing import Any
 from cyclopts import CycloptsError
 from cyclopts.exceptions import UnknownCommandError
 
-from labwire.errors import DeadlineError, InternalError, LabwireError, PeerGoneError, UsageError
+from labwire.errors import DeadlineError, InternalError, LabwireError, PeerGoneError, ResourceError, UsageError
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 141  # 128 + SIGPIPE; Windows has no such signal
@@ -54,7 +55,7 @@ def run_guarded(call: Callable[[], Any], *, as_json: bool = False) -> int:
         _silence_stdout()
         return _BROKEN_PIPE
     except Exception as error:
-        return _report(_bug(error), as_json=as_json)
+        return _report(_of_the_machine(error) or _bug(error), as_json=as_json)
     return result if isinstance(result, int) else 0
 
 
@@ -105,6 +106,18 @@ def _unknown_command(error: UnknownCommandError) -> str:
     given = (error.unused_tokens or ["?"])[0]
     near = nearest(given, [name for name in error.app or () if not name.startswith("-")])
     return f'there is no command "{given}"' + (f'; did you mean "{near}"?' if near else "")
+
+
+def _of_the_machine(error: Exception) -> LabwireError | None:
+    """Return what to tell about an error that is neither a bug nor named yet: a file or disk that does not do."""
+    from cyclopts.completion.detect import ShellDetectionError
+
+    if isinstance(error, ShellDetectionError):
+        return UsageError("which shell is this? Say --shell bash, zsh, fish or powershell")
+    if isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC):
+        where = f"{error.filename}: " if error.filename else ""
+        return ResourceError(f"{where}{error.strerror}", errno=error.errno)
+    return None
 
 
 def _bug(error: Exception) -> InternalError:
