@@ -56,9 +56,11 @@ def sub(
                 show_stats(parts, as_json=connection.json, limit_s=limit_s, limit=count)
             return
         with rig.subscribe(*prefixes, last=last, on_malformed=_unreadable) as messages:
-            for message in take(messages, limit_s, count):
-                _show(message, as_json=connection.json, raw=raw)
-            _say_what_was_lost(messages)
+            try:
+                for message in take(messages, limit_s, count):
+                    _show(message, as_json=connection.json, raw=raw)
+            finally:  # after Ctrl-C as well
+                _say_what_was_lost(messages)
 
 
 def take(messages: Subscription[Any], limit_s: float, limit: int | None = None) -> Iterator[Any]:
