@@ -10,7 +10,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, cast, overload
 
 import msgspec
@@ -22,17 +23,22 @@ from labwire.bus.gap_counter import Gap
 from labwire.bus.intake import Intake, TypedMessage
 from labwire.bus.subscription_options import DEPTH, DEPTH_BYTES, Options, SubscriptionStatistics
 from labwire.errors import DeadlineError, QueueFullError, StateError, UsageError
-from labwire.wire.bus_message import BusMessage
+from labwire.wire.bus_message import BusMessage, encode_payload
 
 M = TypeVar("M")
 S = TypeVar("S", bound=msgspec.Struct)
 _log = logging.getLogger(__name__)
 
+READY_TOPIC = "bus.ready"
+"""Carries the messages by which newcomers see that they are subscribed."""
+_READY = READY_TOPIC.encode()
 _NOBLOCK = int(zmq.NOBLOCK)
 _SLICE_S = 0.1  # longest wait without a look around: Ctrl-C, `close`, a further prefix
 _AWAY_S = 0.05  # how long the socket's own queue may hide messages from the policy
 _BUSY_S = 0.005  # the same while there is much to take over
 _PASS_S = 0.0005
+_MARK_S = 0.05
+_LOST_S = 1.0
 _BATCH = 512
 _FAST = 2000  # a consumer that takes so many per `_AWAY_S` leaves nothing old in the socket's queue
 _SMALL_DEPTH = 1000  # below, the socket's queue is emptied at every receive, because it holds more than the backlog may
@@ -96,7 +102,11 @@ class Subscription(Generic[M]):
         self._on_gap, self._on_malformed = options.get("on_gap"), options.get("on_malformed")
         depth, depth_bytes = options.get("depth", DEPTH), options.get("depth_bytes", DEPTH_BYTES)
         self._backlog = BoundedQueue[list[bytes]](
-            depth, self._policy, depth_bytes=depth_bytes, size_of=_size_bytes, key_of=_topic
+            DEPTH if self._policy == "block" else depth,
+            self._policy,
+            depth_bytes=depth_bytes,
+            size_of=_size_bytes,
+            key_of=_topic,
         )
         # Taking over at every receive instead of after a while: the attention flag then never goes down.
         self._eager = self._policy == "conflate" or (self._policy != "block" and depth < _SMALL_DEPTH)
@@ -120,9 +130,10 @@ class Subscription(Generic[M]):
         self._notices = self._intake.notices
         for prefix in prefixes:
             self._socket.subscribe(prefix)
+        self._sub_url, self._find_again = sub_url, options.get("find_again")
         self._socket.connect(sub_url)
         self._relief = None
-        if self._policy != "block":
+        if self._policy != "block" or self._find_again:
             self._relief = threading.Thread(target=self._relieve, name=f"subscription {self.name}", daemon=True)
             self._relief.start()
 
@@ -169,6 +180,27 @@ class Subscription(Generic[M]):
         The bus learns the prefixes right after that; a message published in the same millisecond may still be missed.
         """
         return self._watch.wait(timeout_s)
+
+    def wait_subscribed(self, send: Callable[[str, dict[str, Any]], object], timeout_s: float) -> bool:
+        """Wait until the bus has taken the prefixes, so that nothing published from then on is missed.
+
+        Nobody answers a subscription, but they are taken in order: once a message of the last prefix comes, all hold.
+        What comes meanwhile waits in the backlog.
+
+        Args:
+            send: Puts a message on the bus, given topic and payload; called again if the message does not come.
+            timeout_s: How long to wait; False if no message came in time.
+        """
+        payload = {"reader": uuid.uuid4().hex}
+        mark = [READY_TOPIC.encode(), encode_payload(payload)]
+        deadline = time.monotonic() + timeout_s
+        came = False
+        self.subscribe(READY_TOPIC)
+        while not came and time.monotonic() < deadline:
+            send(READY_TOPIC, payload)
+            came = self._put_aside_until(mark, time.monotonic() + _MARK_S)
+        self.unsubscribe(READY_TOPIC)
+        return came
 
     @property
     def gaps(self) -> dict[tuple[str, str], int]:
@@ -267,40 +299,69 @@ class Subscription(Generic[M]):
         count = 0
         try:
             while count < limit and not self._overflown:
-                parts = self._intake.read_parts(_NOBLOCK)
+                self._put_aside(self._intake.read_parts(_NOBLOCK))
                 count += 1
-                self._intake.look_at(parts)
-                self._backlog.put(parts)
         except zmq.Again:
             pass
-        except QueueFullError:
-            self._overflown = True
-        self._taken_over += count
-        if count:
-            self._attention = True
         return count
+
+    def _put_aside(self, parts: list[bytes]) -> None:
+        self._taken_over += 1
+        if parts[0] == _READY:  # we, or somebody else, waited to be subscribed
+            return
+        self._intake.look_at(parts)
+        try:
+            self._backlog.put(parts, timeout_s=0)
+        except (QueueFullError, DeadlineError):
+            self._overflown = True
+        self._attention = True
 
     # The methods above are called with the lock held.
 
+    def _put_aside_until(self, mark: list[bytes], deadline: float) -> bool:
+        with self._exclusive():
+            while (left_s := deadline - time.monotonic()) > 0:
+                if self._socket.poll(math.ceil(left_s * 1000)):
+                    parts = self._intake.read_parts(_NOBLOCK)
+                    if parts == mark:
+                        return True
+                    self._put_aside(parts)
+            return False
+
     def _relieve(self) -> None:
-        """Take over what the socket's queue has held too long; runs on a thread of its own."""
-        pause_s, taken = _AWAY_S, 0
+        """Take over what the socket's queue has held too long; look for the bus when it is gone. Has its own thread."""
+        pause_s, taken, look_s = _AWAY_S, 0, time.monotonic() + _LOST_S
         while not self._end.wait(pause_s):
             before, taken = taken, self._intake.received - self._taken_over
             pause_s = _AWAY_S
-            # A lock that is taken means that the consumer reads the socket at this moment.
-            if taken - before < _FAST and self._lock.acquire(blocking=False):
-                try:
-                    if self._closing or self._overflown:
-                        return
-                    if self._take_over(_BATCH) == _BATCH:
-                        pause_s = _BUSY_S
-                except zmq.ZMQError:  # the context was ended under us
-                    self._closing = self._attention = True
-                finally:
-                    self._lock.release()
+            if self._policy != "block" and taken - before < _FAST and self._take_over_if_idle():
+                pause_s = _BUSY_S
+            if self._find_again and time.monotonic() > look_s:
+                if not self._watch.connected:
+                    self._move(self._find_again())
+                look_s = time.monotonic() + _LOST_S
         if self._closing:
             self.close()
+
+    def _take_over_if_idle(self) -> bool:
+        # A lock that is taken means that the consumer reads the socket at this moment.
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return not self._closing and self._take_over(_BATCH) == _BATCH
+        except zmq.ZMQError:  # the context was ended under us
+            self._closing = self._attention = True
+            self._end.set()
+            return False
+        finally:
+            self._lock.release()
+
+    def _move(self, sub_url: str | None) -> None:
+        if sub_url and sub_url != self._sub_url:
+            with contextlib.suppress(StateError), self._exclusive():
+                self._socket.disconnect(self._sub_url)
+                self._socket.connect(sub_url)
+                self._sub_url = sub_url
 
     @contextlib.contextmanager
     def _exclusive(self) -> Generator[None]:

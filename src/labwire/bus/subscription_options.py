@@ -52,5 +52,8 @@ class Options(TypedDict, total=False):
     """Called on the receiving thread with the parts of a message that is skipped."""
     count_gaps: bool
     """Whether to look for gaps. Default: where payloads are decoded or `on_gap` is given; elsewhere it costs time."""
+    find_again: Callable[[], str | None] | None
+    """Asked about once a second while the bus is not there, on a thread of its own: an address other than the present
+    one makes the subscription connect there."""
     name: str
     """Name in error texts and reports."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from labwire.client.clock_offset import ClockOffset
-from labwire.client.rig import Ports, Rig, connect
+from labwire.client.ports import Ports
+from labwire.client.rig import Rig, connect
 
 __all__ = ["ClockOffset", "Ports", "Rig", "connect"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from labwire.bus.subscription import Subscription
 from labwire.operations.bus import LastValue
@@ -16,43 +18,35 @@ class LatecomerSubscription(Subscription[BusMessage]):
     the first message of a topic has none.
     """
 
-    # Empty until `begin_with`: what comes before is all news. Neither is changed in place before that.
-    _first: deque[BusMessage] = deque()
-    _kept: dict[str, Payload] = {}
+    # Until `begin_with` all is news.
+    _first: deque[BusMessage] | None = None
+    _kept: Mapping[str, Payload] = MappingProxyType({})
+    _maybe_old = 0
 
-    def begin_with(self, kept: list[LastValue], early: list[BusMessage]) -> None:
-        """Deliver these before anything else.
+    def begin_with(self, kept: Iterable[LastValue]) -> None:
+        """Deliver these, the newest message of each topic as the steward knows it, before anything else.
 
-        Args:
-            kept: The newest message of each topic, as the steward knows it.
-            early: What has come live meanwhile, in order.
+        Call it when whatever was on its way while the steward answered has come: only what waits now can be older than
+        what he told, or the same.
         """
-        self._kept = {value.topic: value.payload for value in kept}
-        messages = [BusMessage(value.topic, value.payload) for value in kept]
-        self._first = deque(messages + [message for message in early if self._is_news(message)])
+        values = {value.topic: value.payload for value in kept}
+        self._kept, self._maybe_old = values, self.statistics().waiting
+        self._first = deque(BusMessage(topic, payload) for topic, payload in values.items())
 
     def _take(self, deadline: float | None) -> BusMessage | None:
         if self._first:
             return self._first.popleft()
-        while (message := super()._take(deadline)) is not None:
-            if self._is_news(message):
-                return message
-        return None
-
-    def _is_news(self, message: BusMessage) -> bool:
-        kept = self._kept.get(message.topic)
-        if kept is None:
-            return True
-        if _is_not_after(message.payload, kept):
-            return False
-        del self._kept[message.topic]  # from here on all of this topic is news
-        return True
+        while (message := super()._take(deadline)) is not None and self._maybe_old:
+            self._maybe_old -= 1
+            kept = self._kept.get(message.topic)
+            if kept is None or _is_after(message.payload, kept):
+                break
+        return message
 
 
-def _is_not_after(payload: Payload, kept: Payload) -> bool:
-    if payload.get("emitter") == kept.get("emitter"):
-        for key in ("seq", "index", "timestamp"):
-            new, old = payload.get(key), kept.get(key)
-            if isinstance(new, (int, float)) and isinstance(old, (int, float)):
-                return new <= old
-    return payload == kept
+def _is_after(payload: Payload, kept: Payload) -> bool:
+    for key in ("seq", "index", "timestamp"):
+        new, old = payload.get(key), kept.get(key)
+        if isinstance(new, (int, float)) and isinstance(old, (int, float)):
+            return new > old
+    return payload != kept

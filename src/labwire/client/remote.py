@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -9,14 +10,16 @@ from typing import Any
 
 import zmq
 
-from labwire.errors import PeerGoneError, StateError
+from labwire.bus.connection_watch import ConnectionWatch
+from labwire.errors import DeadlineError, PeerGoneError, StateError, UsageError
 from labwire.wire.bus_message import Part
 
-_SLICE_MS = 100  # so that Ctrl-C is never far
+_SLICE_S = 0.1  # so that Ctrl-C, `close` and the end of the rig are never far
+_SHOWN_BYTES = 40
 
 
 class Remote:
-    """A REQ socket that is made anew when an answer does not come, as REQ must after a fault.
+    """Asks a Remote. A question is sent only while the Remote is there, so that none reaches a later rig as old news.
 
     Args:
         url: Address of the Remote.
@@ -28,55 +31,94 @@ class Remote:
         self.url, self.timeout_s = url, timeout_s
         self._context = context
         self._lock = threading.Lock()
-        self._socket: zmq.Socket[Any] | None = None
+        self._made = self._reconnections = 0
         self._closed = False
+        self._open()
+
+    @property
+    def generation(self) -> int:
+        """A number that changes when the connection was made anew: there may be another rig now, with other ports."""
+        return self._made + self._reconnections + self._watch.reconnections
+
+    @property
+    def connected(self) -> bool:
+        """Whether the Remote is there now."""
+        return self._watch.connected
 
     def ask(self, parts: Sequence[Part], timeout_s: float | None = None) -> str:
         """Send a request and return the reply.
 
+        Args:
+            parts: The parts of the request, at least one.
+            timeout_s: Overrides that of the constructor.
+
         Raises:
-            PeerGoneError: No answer in time; the next request begins anew, and finds a rig that was started meanwhile.
+            PeerGoneError: Nobody is there, or he went away before he answered.
+            DeadlineError: No answer in time.
+            StateError: The connection is closed.
         """
-        limit_s = self.timeout_s if timeout_s is None else timeout_s
-        with self._lock:
-            socket = self._open()
-            try:
-                socket.send_multipart(parts)
-                if self._await(socket, limit_s):
-                    return socket.recv().decode("utf-8", "replace")
-            except BaseException:
-                self._drop()  # asked and not answered: REQ cannot be used again
-                raise
-            self._drop()
-        raise PeerGoneError(
-            f"no rig answers at {self.url} within {limit_s:g} s; start one with `labwire run`", url=self.url
-        )
+        if not parts:
+            raise UsageError("a request to the Remote has at least one part")
+        deadline = time.monotonic() + (self.timeout_s if timeout_s is None else timeout_s)
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DeadlineError(f"{self.url}: {_show(parts)} had to wait too long for the requests of other threads")
+        try:
+            return self._ask(parts, deadline)
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; whoever waits for an answer is freed within 100 ms. Safe to call twice."""
+        self._closed = True
         with self._lock:
-            self._closed = True
             self._drop()
 
-    def _open(self) -> zmq.Socket[Any]:
-        if self._closed:
-            raise StateError(f"the connection to {self.url} is closed")
-        socket = self._socket
-        if socket is None:
-            socket = self._socket = self._context.socket(zmq.REQ)
-            socket.linger = 0
-            socket.connect(self.url)
-        return socket
+    def _ask(self, parts: Sequence[Part], deadline: float) -> str:
+        started_s = time.monotonic()
+        try:
+            if not self._poll(zmq.POLLOUT, deadline):
+                raise PeerGoneError(f"no rig answers at {self.url}; start one with `labwire run`", url=self.url)
+            before = self._watch.reconnections
+            self._socket.send_multipart(parts)
+            if self._poll(zmq.POLLIN, deadline):
+                return self._socket.recv().decode("utf-8", "replace")
+            if not self._watch.connected or self._watch.reconnections > before:
+                raise PeerGoneError(f"the rig at {self.url} went away before it answered {_show(parts)}", url=self.url)
+            waited_s = time.monotonic() - started_s
+            raise DeadlineError(
+                f"the rig at {self.url} is there but did not answer {_show(parts)} within {waited_s:.3g} s",
+                url=self.url,
+            )
+        except BaseException:
+            # A REQ that has asked and got no answer is of no use any more.
+            self._drop()
+            if not self._closed:
+                self._open()
+            raise
+
+    def _poll(self, event: int, deadline: float) -> bool:
+        while True:
+            if self._closed:
+                raise StateError(f"the connection to {self.url} is closed")
+            left_s = deadline - time.monotonic()
+            if self._socket.poll(max(0, math.ceil(min(left_s, _SLICE_S) * 1000)), event):
+                return True
+            if left_s <= 0 or (event == zmq.POLLIN and not self._watch.connected):
+                return False
+
+    def _open(self) -> None:
+        self._socket = self._context.socket(zmq.REQ)
+        self._socket.linger = 0
+        self._socket.immediate = 1
+        self._watch = ConnectionWatch(self._context, self._socket)
+        self._socket.connect(self.url)
+        self._made += 1
 
     def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._reconnections += self._watch.reconnections
+        self._watch.close()
+        self._socket.close()
 
-    @staticmethod
-    def _await(socket: zmq.Socket[Any], limit_s: float) -> bool:
-        end = time.monotonic() + limit_s
-        while (left_ms := int((end - time.monotonic()) * 1000) + 1) > 0:
-            if socket.poll(min(left_ms, _SLICE_MS)):
-                return True
-        return False
+
+def _show(parts: Sequence[Part]) -> str:
+    return repr(bytes(parts[0][:_SHOWN_BYTES]).decode("utf-8", "replace"))

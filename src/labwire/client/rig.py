@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
@@ -21,35 +21,25 @@ from labwire.bus.subscription import Subscription
 from labwire.bus.subscription_options import Options
 from labwire.client.clock_offset import ClockOffset, measure_offset
 from labwire.client.latecomer import LatecomerSubscription
+from labwire.client.ports import Ports, ask_ports
 from labwire.client.remote import Remote
-from labwire.errors import DeadlineError, PeerGoneError, ProtocolError, StateError
-from labwire.names import NOTIFY, check_subject
+from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError
+from labwire.names import check_subject
 from labwire.operations.actors import Actors
 from labwire.operations.bus import BusOperations
 from labwire.operations.recording import Recording
 from labwire.operations.rig import RigOperations, RigStatus
 from labwire.operations.service import Operation, Service, client_of
-from labwire.wire.bus_message import BusMessage, Part, encode_message
+from labwire.wire.bus_message import BusMessage, Part, encode_message, notification_topic
+from labwire.wire.remote_command import CONFIRMATIONS, NOT_CONFIRMED
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 50020
 _OFFSET_HOLDS_S = 60.0
 _REPORT_EVERY_S = 1.0
-_MARK_STEP_S = 0.05
 
 S = TypeVar("S", bound=Service)
 P = TypeVar("P", bound=msgspec.Struct)
-
-
-class Ports(msgspec.Struct, frozen=True):
-    """Ports of a rig, as its Remote tells them."""
-
-    pub: int
-    sub: int
-    push: int | None
-    """Reliable sends; None at a real Pupil Core, which does not tell."""
-    rpc: int | None
-    """Operations; None at a real Pupil Core, which has none."""
 
 
 def connect(host: str | None = None, port: int | None = None, *, timeout_s: float = 2.0) -> Rig:
@@ -82,8 +72,9 @@ def connect(host: str | None = None, port: int | None = None, *, timeout_s: floa
 class Rig:
     """A rig that runs. Made by `connect`; a context manager. Safe to use from many threads.
 
-    When the rig is started again with other ports, `refresh` finds them; a request to the Remote that fails once does
-    so by itself at the next one. Subscriptions that are open keep their port.
+    A rig that is started again, with other ports too, is found again: by requests, operations and `publish` at their
+    next use, by open subscriptions within about a second. What was published meanwhile is lost; a request that was
+    under way fails.
 
     Attributes:
         record: Start, stop, list and repair sessions.
@@ -97,12 +88,13 @@ class Rig:
         self._context: zmq.Context[Any] = zmq.Context()
         self._remote = Remote(f"tcp://{host}:{port}", timeout_s=timeout_s, context=self._context)
         self._lock = threading.RLock()
-        self._ports: Ports | None = None
+        self._ports: tuple[int, Ports] | None = None  # with the generation of the Remote that told them
         self._publisher: Publisher | None = None
         self._rpc: RpcClient | None = None
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
         self._offset: tuple[float, ClockOffset] | None = None
         self._reported_s = 0.0
+        self._closed = False
         self.record: Recording = self.service(Recording)
         self.actors: Actors = self.service(Actors)
         self.bus: BusOperations = self.service(BusOperations)
@@ -118,26 +110,24 @@ class Rig:
 
     @property
     def ports(self) -> Ports:
-        """Ports of the bus."""
+        """Ports of the bus; asked anew when the connection to the Remote was made anew."""
         with self._lock:
-            return self._ports or self.refresh()
+            if self._ports and self._ports[0] == self._remote.generation:
+                return self._ports[1]
+            return self.refresh()
 
     def refresh(self) -> Ports:
         """Ask the Remote for the ports; after a restart with other ones, connect anew.
 
         Raises:
             PeerGoneError: No rig answers.
+            DeadlineError: A rig is there, but it does not answer in time.
         """
-        ports = Ports(
-            self._ask_port("PUB_PORT"),
-            self._ask_port("SUB_PORT"),
-            self._ask_port_or_none("PUSH_PORT"),
-            self._ask_port_or_none("RPC_PORT"),
-        )
+        ports = ask_ports(self._remote)
         with self._lock:
-            if self._ports not in {None, ports}:
+            if self._ports and self._ports[1] != ports:
                 self._forget_connections()
-            self._ports = ports
+            self._ports = self._remote.generation, ports
         return ports
 
     def status(self) -> RigStatus:
@@ -154,30 +144,49 @@ class Rig:
             timeout_s: Overrides that of `connect`.
 
         Raises:
-            PeerGoneError: No answer in time.
+            PeerGoneError: No rig is there, or it went away before it answered.
+            DeadlineError: No answer in time.
         """
         parts = [command.encode()] if isinstance(command, str) else command
-        try:
-            return self._remote.ask(parts, timeout_s)
-        except PeerGoneError:
-            with self._lock:
-                self._forget_connections()  # what answers next may be another rig with other ports
-            raise
+        if parts and bytes(parts[0][:1]) == b"T":
+            self._offset = None
+        return self._remote.ask(parts, timeout_s)
 
     def send(self, topic: str, payload: Mapping[str, Any], raw: Sequence[Part] = ()) -> str:
-        """Put a message on the bus through the Remote, which confirms it; return the confirmation."""
-        return self.request(encode_message(topic, payload, raw))
+        """Put a message on the bus through the Remote; return its confirmation.
+
+        Raises:
+            PeerGoneError: No rig is there, or it went away before it answered.
+            DeadlineError: No answer in time, or the Remote could not confirm the message in time.
+            ProtocolError: The Remote refused the message.
+        """
+        reply = self.request(encode_message(topic, payload, raw))
+        if reply in CONFIRMATIONS:
+            return reply
+        error = DeadlineError if reply.startswith(NOT_CONFIRMED.partition(":")[0]) else ProtocolError
+        raise error(f"{self._remote.url} did not take {topic!r}: {reply}", reply=reply)
 
     def notify(self, subject: str, /, **fields: Any) -> str:
         """Send a notification through the Remote, which confirms it; ``delay`` (seconds) sends it later."""
-        topic = ("delayed_" if fields.get("delay") else "") + NOTIFY + check_subject(subject)
-        return self.send(topic, {"subject": subject, "topic": topic, **fields})
+        notification = {"subject": check_subject(subject), **fields}
+        topic = notification_topic(notification)
+        return self.send(topic, {**notification, "topic": topic})
 
     # --- bus
 
     def publish(self, topic: str, payload: Mapping[str, Any], raw: Sequence[Part] = ()) -> bool:
-        """Publish data directly: fast, many a second, unconfirmed. False, and counted, if the bus did not take it."""
-        return self._connected_publisher().publish(topic, payload, raw)
+        """Publish data directly: fast, many a second, unconfirmed. False if it is known to be lost.
+
+        Raises:
+            PeerGoneError: At the first use: the bus is not there.
+        """
+        publisher = self._publisher or self._connected_publisher()
+        try:
+            if publisher.publish(topic, payload, raw):
+                return True
+        except StateError:
+            pass  # another thread has just found that the rig moved
+        return self._publish_again(publisher, topic, payload, raw)
 
     @overload
     def subscribe(
@@ -199,7 +208,7 @@ class Rig:
         decode: bool = True,
         **options: Unpack[Options],
     ) -> Subscription[Any]:
-        """Receive the messages whose topics begin with one of the prefixes.
+        """Receive the messages whose topics begin with one of the prefixes; nothing published from now on is missed.
 
         Args:
             *prefixes: First bytes of the topics; none means all.
@@ -211,16 +220,28 @@ class Rig:
         Raises:
             PeerGoneError: The bus is not there.
         """
-        options = cast("Options", {"context": self._context, **options, "on_gap": self._telling(options.get("on_gap"))})
-        url, wanted = f"tcp://{self.host}:{self.ports.sub}", prefixes or ("",)
+        usual: dict[str, Any] = {"context": self._context, "find_again": self._sub_url_again}
+        # Gaps are reported in any case, but looked for only where that is cheap or asked for.
+        usual["count_gaps"] = options.get("on_gap") is not None or (decode and typed is None)
+        options = cast("Options", {**usual, **options, "on_gap": self._telling(options.get("on_gap"))})
+        url, wanted = self._sub_url(), prefixes or ("",)
         if last:
-            subscription = self._subscribe_late(url, wanted, options)
+            subscription = LatecomerSubscription(url, wanted, **options)
         elif typed is not None:
             subscription = Subscription(url, wanted, typed=typed, **options)
         elif decode:
             subscription = Subscription(url, wanted, **options)
         else:
             subscription = Subscription(url, wanted, decode=False, **options)
+        try:
+            self._await(subscription)
+            if isinstance(subscription, LatecomerSubscription):
+                kept = [value for prefix in wanted for value in self.bus.last(_text(prefix))]
+                self._await(subscription)  # what was on its way while the steward answered has come then
+                subscription.begin_with(kept)
+        except BaseException:
+            subscription.close()
+            raise
         with self._lock:
             self._subscriptions.add(subscription)
         return subscription
@@ -233,12 +254,12 @@ class Rig:
         Args:
             count: How often to ask; the fastest answer counts.
         """
-        return measure_offset(lambda: float(self.request("t")), count)
+        return measure_offset(self._ask_time, count)
 
     def now(self) -> float:
         """Return rig time in seconds, by an offset that is at most a minute old.
 
-        After a ``T`` the offset is up to a minute out of date; `clock_offset` always asks.
+        A ``T`` that somebody else sends is noticed a minute later at most; `clock_offset` always asks.
         """
         with self._lock:
             if self._offset is None or time.monotonic() - self._offset[0] > _OFFSET_HOLDS_S:
@@ -263,25 +284,50 @@ class Rig:
 
     def close(self) -> None:
         """Close everything, subscriptions too. Safe to call twice."""
+        self._closed = True
+        self._remote.close()
         with self._lock:
             subscriptions = list(self._subscriptions)
             self._forget_connections()
         for subscription in subscriptions:
             subscription.close()
-        self._remote.close()
         self._context.term()
 
     # --- inside
 
-    def _ask_port(self, command: str) -> int:
-        port = self._ask_port_or_none(command)
-        if port is None:
-            raise ProtocolError(f"{self._remote.url} does not tell its {command}: is it a rig?", url=self._remote.url)
-        return port
+    def _ask_time(self) -> float:
+        reply = self.request("t")
+        try:
+            return float(reply)
+        except ValueError:
+            raise ProtocolError(f"{self._remote.url} does not tell its time: {reply[:80]!r}") from None
 
-    def _ask_port_or_none(self, command: str) -> int | None:
-        reply = self._remote.ask([command.encode()])
-        return int(reply) if reply.isascii() and reply.isdecimal() else None
+    def _sub_url(self) -> str:
+        return f"tcp://{self.host}:{self.ports.sub}"
+
+    def _sub_url_again(self) -> str | None:
+        """Tell subscriptions that lost the bus where it is now, if that is known at once."""
+        try:
+            return self._sub_url() if self._remote.connected else None
+        except LabwireError:
+            return None
+
+    def _await(self, subscription: Subscription[Any]) -> None:
+        try:
+            if not subscription.wait_subscribed(self.send, self._remote.timeout_s):
+                raise PeerGoneError(f"the bus at {subscription.name} does not answer")
+        except ProtocolError:
+            pass  # a Pupil Capture before 1.10 forwards notifications only: there is no way to know
+
+    def _publish_again(self, publisher: Publisher, topic: str, payload: Mapping[str, Any], raw: Sequence[Part]) -> bool:
+        """Publish what the publisher could not: it may be connected to ports that are no more."""
+        if publisher.statistics().connected or not (self._remote.connected or self._closed):
+            return False
+        try:
+            again = self._connected_publisher()
+        except (PeerGoneError, DeadlineError):
+            return False
+        return again is not publisher and again.publish(topic, payload, raw)
 
     def _rpc_client(self) -> RpcClient:
         with self._lock:
@@ -294,8 +340,8 @@ class Rig:
 
     def _connected_publisher(self) -> Publisher:
         with self._lock:
+            ports = self.ports  # forgets the publisher of other ports
             if self._publisher is None:
-                ports = self.ports
                 push = f"tcp://{self.host}:{ports.push}" if ports.push else None
                 publisher = Publisher(f"tcp://{self.host}:{ports.pub}", push, context=self._context)
                 if not publisher.wait_connected(self._remote.timeout_s):
@@ -303,34 +349,6 @@ class Rig:
                     raise PeerGoneError(f"the bus at {self.host}:{ports.pub} does not answer")
                 self._publisher = publisher
             return self._publisher
-
-    def _subscribe_late(self, url: str, prefixes: Sequence[str | bytes], options: Options) -> LatecomerSubscription:
-        mark = f"bus.ready.{uuid.uuid4().hex}"
-        subscription = LatecomerSubscription(url, [*prefixes, mark], **options)
-        try:
-            early = self._await_mark(subscription, mark)
-            kept = [value for prefix in prefixes for value in self.bus.last(_text(prefix))]
-        except BaseException:
-            subscription.close()
-            raise
-        subscription.unsubscribe(mark)
-        wanted = {value.topic: value for value in kept if not value.topic.startswith(mark)}
-        subscription.begin_with(list(wanted.values()), [message for message in early if message.topic != mark])
-        return subscription
-
-    def _await_mark(self, subscription: Subscription[BusMessage], mark: str) -> list[BusMessage]:
-        """Send a mark until it comes: from then on nothing that is published is missed. Return what came before."""
-        early: list[BusMessage] = []
-        deadline = time.monotonic() + self._remote.timeout_s
-        while time.monotonic() < deadline:
-            self.send(mark, {})
-            try:
-                while (message := subscription.recv(_MARK_STEP_S)).topic != mark:
-                    early.append(message)
-            except DeadlineError:
-                continue
-            return early
-        raise PeerGoneError(f"the bus at {subscription.name} does not answer")
 
     def _telling(self, on_gap: Callable[[Gap], None] | None) -> Callable[[Gap], None]:
         """Report gaps to the bus, where ``bus.stats`` shows them, besides telling the caller."""
@@ -352,8 +370,9 @@ class Rig:
             for subscription in self._subscriptions:
                 for (_, topic), missed in subscription.gaps.items():
                     gaps[topic] = gaps.get(topic, 0) + missed
-        publisher = self._connected_publisher()
-        publisher.notify_raw("bus.report", {"actor": f"client-{os.getpid()}", "gaps": gaps})
+        with contextlib.suppress(LabwireError):  # a report that fails is made again with the next gap
+            report = {"actor": f"client-{os.getpid()}", "gaps": gaps}
+            self._connected_publisher().notify_raw("bus.report", report)
 
     def _forget_connections(self) -> None:
         publisher, self._publisher = self._publisher, None

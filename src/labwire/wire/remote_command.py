@@ -15,6 +15,8 @@ TIMESYNC = "Timesync successful."
 UNKNOWN = "Unknown command."
 NOTIFICATION_RECEIVED = "Notification received"
 MESSAGE_FORWARDED = "Message forwarded."
+CONFIRMATIONS = frozenset({NOTIFICATION_RECEIVED, MESSAGE_FORWARDED, "Notification recevied."})
+"""What a Remote says when it took a message; the misspelt one is what Pupil Capture said from 0.8 to 1.9."""
 NOT_FLOAT = "{!r} cannot be converted to float."
 NOT_FINITE = "{!r} is not a finite number; the time stays as it was."
 NOT_UTF8 = "Not understood: not UTF-8 text."
