@@ -129,8 +129,10 @@ class Loop:
         self._running = False
 
     def close(self) -> None:
-        """Free the wake-up pipe; what other threads post from now on is refused."""
+        """Free the wake-up pipe; what other threads post from now on is refused. Safe to call twice."""
         with self._posted_lock:
+            if self._closed:
+                return
             self._closed = True
             self.unwatch(self._wake_read)
             os.close(self._wake_read)

@@ -12,7 +12,7 @@ from typing import Any
 import zmq
 
 _EVENT = struct.Struct("=Hi")  # number and value of a monitor's event; the value is the connection's descriptor
-_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _ESTABLISHED = 1  # tcpi_state, the first byte of struct tcp_info: include/net/tcp_states.h
 _numbers = itertools.count()
 
@@ -21,7 +21,8 @@ class PeerWatch:
     """Watches listeners. A connection that ended while the peer's side was still open was cut by us.
 
     ZeroMQ cuts a peer that sends what is not ZeroMQ, or a part above the limit, and says nothing to either side. So a
-    second descriptor of each connection is kept, which outlives ZeroMQ's own and knows whether the peer had left.
+    second descriptor of each connection is kept, which outlives ZeroMQ's own and knows whether the peer had left. Of a
+    connection that ended before `look` saw its beginning nothing can be known, and nothing is told.
     All methods belong to one thread, except that `add` may be called before that thread runs.
 
     Args:
