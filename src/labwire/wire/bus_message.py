@@ -86,7 +86,9 @@ def decode_payload(part: Part) -> Payload:
 
 
 def peek_header(part: Part) -> Header:
-    """Read subject, timestamp, seq and emitter of a payload and skip the rest; keys of another type count as absent.
+    """Read subject, timestamp, seq and emitter of a payload; keys of another type count as absent.
+
+    The rest is skipped and not checked: it may still hold text that is not UTF-8.
 
     Raises:
         ProtocolError: It is not exactly one MessagePack map.
