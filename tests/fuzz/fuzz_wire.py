@@ -8,6 +8,7 @@ takes libFuzzer's options; `test_fuzz_wire.py` makes a corpus of the recorded by
 from __future__ import annotations
 
 import sys
+
 import atheris
 
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
