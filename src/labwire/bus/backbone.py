@@ -114,13 +114,20 @@ class Backbone:
                 return ProxyCounters(0, 0, 0, 0)
         return ProxyCounters(values[0], values[1], values[6], values[7])
 
+    def forget_readers(self) -> None:
+        """Report readers no longer; call before whoever reads the reports at `MONITOR_INPROC` closes.
+
+        ZeroMQ reports from its I/O thread, which would wait for ever for somebody to read.
+        """
+        self._xpub.disable_monitor()
+
     def stop(self) -> None:
         """End the proxy and close the ports."""
         if self._thread.is_alive():
             with self._control_lock:
                 self._control.send(b"TERMINATE")
                 self._thread.join(timeout=2)
-        self._xpub.disable_monitor()
+        self.forget_readers()
         self._close_sockets()
 
     def _run(self) -> None:

@@ -325,6 +325,8 @@ class Hub:
             self._say(f"waiting for {names} to finish ({now_s - self._stop_began_s:.0f} s; Ctrl-C again to force)")
 
     def _close_ports(self) -> None:
+        if self._parts:
+            self._backbone.forget_readers()
         for part in reversed(self._parts):
             part.stop()
         self._peers.close()
