@@ -36,6 +36,7 @@ class PeerWatch:
         self.cut = 0
         self.monitors: list[zmq.Socket[Any]] = []
         """Call `look` when one of these can be read."""
+        self._listeners: list[zmq.Socket[Any]] = []
         self._options: dict[zmq.Socket[Any], str] = {}
         self._connections: dict[tuple[str, int], int] = {}
 
@@ -43,6 +44,7 @@ class PeerWatch:
         """Watch a listener; call before it is bound."""
         address = f"inproc://peer-watch-{next(_numbers)}"
         listener.monitor(address, _EVENTS)
+        self._listeners.append(listener)
         monitor = self._context.socket(zmq.PAIR)
         monitor.linger = 0
         monitor.rcvhwm = 0  # a full monitor would hold up the I/O thread of the whole context
@@ -58,12 +60,15 @@ class PeerWatch:
                 self._take(self._options[monitor], event, fd)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching. Close the listeners before, or the threads that use them must have ended."""
+        for listener in self._listeners:
+            if not listener.closed:
+                listener.disable_monitor()  # before its reader goes, for whom ZeroMQ's I/O thread would wait for ever
         for monitor in self.monitors:
             monitor.close()
         for duplicate in self._connections.values():
             os.close(duplicate)
-        self.monitors, self._connections = [], {}
+        self.monitors, self._listeners, self._connections = [], [], {}
 
     def _take(self, option: str, event: int, fd: int) -> None:
         duplicate = self._connections.pop((option, fd), None)

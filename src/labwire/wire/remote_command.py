@@ -23,6 +23,9 @@ NOT_UTF8 = "Not understood: not UTF-8 text."
 TOPIC_NOT_UTF8 = "Not forwarded: the topic is not UTF-8."
 NOT_CONFIRMED = "Not confirmed: the bus did not take the message within {:g} s."
 
+MAX_COMMAND_BYTES = 4096
+"""No command is longer, and whoever answers all clients must not read a hundred megabytes to find that out."""
+
 ReplyStyle: TypeAlias = Literal["spec", "pupil3"]
 Question: TypeAlias = Literal["SUB_PORT", "PUB_PORT", "PUSH_PORT", "RPC_PORT", "time", "version"]
 
@@ -82,6 +85,8 @@ def parse_request(parts: Sequence[bytes]) -> RemoteCommand:
             return Forward(parts, parts[0].decode())
         except UnicodeDecodeError:
             return Refuse(TOPIC_NOT_UTF8)
+    if len(parts[0]) > MAX_COMMAND_BYTES:
+        return Refuse(UNKNOWN)
     if question := _ASK.get(parts[0]):
         return question
     try:
