@@ -16,6 +16,7 @@ from labwire.wire.bus_message import Part
 
 _SLICE_S = 0.1  # so that Ctrl-C, `close` and the end of the rig are never far
 _SHOWN_BYTES = 40
+_NOBLOCK = int(zmq.NOBLOCK)
 
 
 class Remote:
@@ -74,21 +75,9 @@ class Remote:
             self._drop()
 
     def _ask(self, parts: Sequence[Part], deadline: float) -> str:
-        started_s = time.monotonic()
         try:
-            if not self._poll(zmq.POLLOUT, deadline):
-                raise PeerGoneError(f"no rig answers at {self.url}; start one with `labwire run`", url=self.url)
-            before = self._watch.reconnections
-            self._socket.send_multipart(parts)
-            if self._poll(zmq.POLLIN, deadline):
-                return self._socket.recv().decode("utf-8", "replace")
-            if not self._watch.connected or self._watch.reconnections > before:
-                raise PeerGoneError(f"the rig at {self.url} went away before it answered {_show(parts)}", url=self.url)
-            waited_s = time.monotonic() - started_s
-            raise DeadlineError(
-                f"the rig at {self.url} is there but did not answer {_show(parts)} within {waited_s:.3g} s",
-                url=self.url,
-            )
+            self._send(parts, deadline)
+            return self._recv(parts, deadline).decode("utf-8", "replace")
         except BaseException:
             # A REQ that has asked and got no answer is of no use any more.
             self._drop()
@@ -96,20 +85,50 @@ class Remote:
                 self._open()
             raise
 
-    def _poll(self, event: int, deadline: float) -> bool:
+    def _send(self, parts: Sequence[Part], deadline: float) -> None:
         while True:
-            if self._closed:
-                raise StateError(f"the connection to {self.url} is closed")
-            left_s = deadline - time.monotonic()
-            if self._socket.poll(max(0, math.ceil(min(left_s, _SLICE_S) * 1000)), event):
-                return True
-            if left_s <= 0 or (event == zmq.POLLIN and not self._watch.connected):
-                return False
+            left_s = self._time_left(deadline)
+            try:
+                self._socket.send_multipart(parts, _NOBLOCK)
+            except zmq.Again:
+                if left_s <= 0:
+                    raise PeerGoneError(
+                        f"no rig answers at {self.url}; start one with `labwire run`", url=self.url
+                    ) from None
+                self._socket.poll(math.ceil(min(left_s, _SLICE_S) * 1000), zmq.POLLOUT)
+            else:
+                return
+
+    def _recv(self, parts: Sequence[Part], deadline: float) -> bytes:
+        asked_s, connections = time.monotonic(), None
+        while True:
+            left_s = self._time_left(deadline)
+            try:
+                # A plain recv ends by itself after a slice and is the quickest way to an answer.
+                if left_s >= _SLICE_S or self._socket.poll(math.ceil(max(0, left_s) * 1000)):
+                    return self._socket.recv()
+            except zmq.Again:
+                pass
+            if not self._watch.connected or connections not in {None, self._watch.reconnections}:
+                raise PeerGoneError(f"the rig at {self.url} went away before it answered {_show(parts)}", url=self.url)
+            connections = self._watch.reconnections
+            if self._time_left(deadline) <= 0:
+                waited_s = time.monotonic() - asked_s
+                raise DeadlineError(
+                    f"the rig at {self.url} is there but did not answer {_show(parts)} within {waited_s:.3g} s",
+                    url=self.url,
+                )
+
+    def _time_left(self, deadline: float) -> float:
+        if self._closed:
+            raise StateError(f"the connection to {self.url} is closed")
+        return deadline - time.monotonic()
 
     def _open(self) -> None:
         self._socket = self._context.socket(zmq.REQ)
         self._socket.linger = 0
         self._socket.immediate = 1
+        self._socket.rcvtimeo = int(_SLICE_S * 1000)
         self._watch = ConnectionWatch(self._context, self._socket)
         self._socket.connect(self.url)
         self._made += 1
