@@ -92,7 +92,12 @@ def run_labwire(
 
 @contextlib.contextmanager
 def running_rig(
-    folder: Path, toml: str | None = EYES, arguments: Sequence[str] = (), env: dict[str, str] | None = None
+    folder: Path,
+    toml: str | None = EYES,
+    arguments: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    *,
+    remote_port: int = 0,
 ) -> Iterator[RunningRig]:
     """Run a rig, and end it by SIGTERM.
 
@@ -101,13 +106,14 @@ def running_rig(
         toml: Text of its rig file; None runs the demo rig.
         arguments: Further arguments of ``labwire run``.
         env: What to add to the environment.
+        remote_port: Port of the Remote, 0 for any.
     """
     file: list[str] = []
     if toml is not None:
         (folder / "rig.toml").write_text(toml)
         file = ["rig.toml"]
     env = {**environment(folder), **(env or {})}
-    command = [sys.executable, "-m", "labwire", "run", *file, "--remote-port", "0", "--json", *arguments]
+    command = [sys.executable, "-m", "labwire", "run", *file, "--remote-port", str(remote_port), "--json", *arguments]
     with (folder / "stderr.txt").open("wb") as errors:
         process = subprocess.Popen(
             command,
