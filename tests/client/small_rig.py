@@ -35,6 +35,7 @@ class SmallRig:
         )
         for socket in self._sockets:
             socket.linger = 0
+        self._xpub.sndhwm = self._xsub.rcvhwm = 0  # it drops nothing
         self.pub_port = self._xsub.bind_to_random_port("tcp://127.0.0.1")
         self.sub_port = self._xpub.bind_to_random_port("tcp://127.0.0.1")
         self.push_port = self._pull.bind_to_random_port("tcp://127.0.0.1")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import labwire
+from labwire.bounded import POLICIES, Policy
 from labwire.bus.gap_counter import Gap
 from labwire.client import Ports, Rig, connect
 from labwire.errors import DeadlineError, InvalidNameError, PeerGoneError, ProtocolError, StateError, UsageError
@@ -187,6 +188,20 @@ def test_nothing_is_missed_from_the_moment_of_subscribing(rig: Rig) -> None:
             assert message[0] in {f"data.{number}", f"data.{number}".encode()}
             with pytest.raises(DeadlineError):
                 subscription.recv(0)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_nothing_is_missed_with_any_policy(rig: Rig, policy: Policy) -> None:
+    with rig.subscribe("data", policy=policy, depth=1) as subscription:
+        rig.send("data", {"n": 1})
+        assert subscription.recv(LIMIT_S).payload == {"n": 1}
+
+
+def test_a_bus_that_takes_messages_and_delivers_none_is_not_there(small: SmallRig) -> None:
+    with connect(port=small.port, timeout_s=0.2) as rig:
+        small.reply = "Message forwarded."
+        with pytest.raises(PeerGoneError, match="the bus at .* does not answer"):
+            rig.subscribe("data")
 
 
 def test_what_comes_while_subscribing_is_kept_in_order(small: SmallRig, rig: Rig) -> None:
