@@ -200,7 +200,7 @@ def test_nothing_is_missed_with_any_policy(rig: Rig, policy: Policy) -> None:
 def test_a_bus_that_takes_messages_and_delivers_none_is_not_there(small: SmallRig) -> None:
     with connect(port=small.port, timeout_s=0.2) as rig:
         small.reply = "Message forwarded."
-        with pytest.raises(PeerGoneError, match="the bus at .* does not answer"):
+        with pytest.raises(PeerGoneError, match=r"the bus at .* does not answer"):
             rig.subscribe("data")
 
 
