@@ -26,6 +26,9 @@ XPUB_INPROC = "inproc://backbone-out"
 MONITOR_INPROC = "inproc://backbone-readers"
 _CONTROL_INPROC = "inproc://backbone-control"
 _SUBSCRIBE_TO_ALL = b"\x01"
+# A burst of 1,000 reaches a healthy reader whole. libzmq learns what a reader has taken only after half of the bound,
+# so it must be twice as large. What lies here for a reader that stalls is freed with the cut.
+_READER_MESSAGES = 2000
 _READER_EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 
 
@@ -76,6 +79,7 @@ class Backbone:
         self._xpub.maxmsgsize = 64 * 1024  # readers send subscriptions only
         # The inlet wants to see every subscription, and the XSUB counts them: it must see every end as well.
         self._xpub.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._xpub.sndhwm = _READER_MESSAGES
         self._xpub.setsockopt(zmq.TCP_MAXRT, int(slow_subscriber_s * 1000))
         self._xpub.monitor(MONITOR_INPROC, _READER_EVENTS)
         try:
