@@ -179,7 +179,7 @@ def test_values_of_other_types_are_sent_as_what_they_are_like(value: object, sam
     assert encode_payload({"x": value}) == msgpack.packb({"x": same_as})
 
 
-@pytest.mark.parametrize("value", [object(), 2**64, -(2**63) - 1, np.zeros(3), "\ud800", 1j], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", [object(), 2**64, -(2**63) - 1, np.zeros(3), "\ud800", 1j], ids=type)
 def test_what_has_no_form_is_a_usage_error(value: object) -> None:
     with pytest.raises(UsageError, match="cannot be sent"):
         encode_payload({"x": value})
