@@ -29,6 +29,7 @@ STOP_LIMIT_S = 15.0
 TERMINATE_LIMIT_S = 2.0
 KILL_LIMIT_S = 2.0
 _LAST_READS = 16  # a process that outlives its parent may go on writing
+_COMMAND = (sys.executable, "-m", "labwire.bus.actor_process")
 _HOPELESS = {codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code}
 
 
@@ -254,7 +255,7 @@ class Supervisor:
 def _spawn(spec: ActorSpec) -> subprocess.Popen[bytes]:
     clock = () if spec.clock_fd is None else (spec.clock_fd,)
     process = subprocess.Popen(
-        [sys.executable, "-m", "labwire.bus.actor_process"],
+        _COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
