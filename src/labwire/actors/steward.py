@@ -25,6 +25,7 @@ _BATCH = 500
 _STATS_S = 1.0
 _LOOK_S = 0.25
 _REPORT_HOLDS_S = 3.0
+_SUBSCRIBED_LIMIT_S, _SUBSCRIBED_STEP_MS = 2.0, 5
 _MAX_REPORTED = 1000
 _MAX_GAPS_OF_READER = 100
 _LOGGING, _REPORT, _RECORDER = b"logging.", b"bus.report", b"recorder.state"
@@ -65,9 +66,12 @@ class Steward(Actor, BusOperations):
         self._sub.rcvhwm = 100_000
 
     def on_start(self) -> None:
-        """Subscribe to everything."""
+        """Subscribe to everything; from the moment that it is ready it misses nothing."""
         self._sub.subscribe(b"")
         self._sub.connect(self.context.sub_url)
+        deadline = time.monotonic() + _SUBSCRIBED_LIMIT_S
+        while not self._sub.poll(_SUBSCRIBED_STEP_MS) and time.monotonic() < deadline:
+            self.emit("bus.ready", {"actor": self.name, "road": "steward"})
         self.context.loop.watch(self._sub, self._drain)
         self.every(_LOOK_S, self._look_at_readers)
         self.every(_STATS_S, self._publish_stats)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -32,6 +33,8 @@ from labwire.wire.rpc_message import Hello
 SWITCH_INTERVAL_S = 0.0005
 """A busy Python thread beside the inlet costs a Remote request up to this; the default 5 ms was measured as 10 ms."""
 READY_LIMIT_S = 20.0
+STEWARD_LIMIT_S = 5.0
+"""After so long the other actors start without the steward."""
 _STATS_S = 1.0
 _TICK_S = 1.0
 
@@ -82,7 +85,7 @@ class Hub:
         self._console_fd = None if console_fd is None else os.dup(console_fd)
         self._on_ready, self._say = on_ready, say
         self._stop_asked = 0
-        self._ready = False
+        self._ready = self._others_started = False
         self._context: zmq.Context[Any] = zmq.Context()
         self._clock = RigClock.create()
         # A connection from the address that the rig listens on comes from this computer too.
@@ -142,6 +145,7 @@ class Hub:
         self._rpc.start()
         self._make_actor()
         signals = self._catch_signals()
+        logging.getLogger().setLevel(self._config.log.level)
         try:
             self._runner.start()
             for monitor in self._peers.monitors:
@@ -197,9 +201,20 @@ class Hub:
         assert clock_fd is not None
         specs = actor_specs(self._config, self._wiring, clock_fd, folder=self._folder, console_fd=self._console_fd)
         for spec in specs:
-            self.supervisor.start(self.supervisor.add(spec))
+            self.supervisor.add(spec)
+        # The steward first: it keeps the log, and what goes wrong while the others start must be in there.
+        self.supervisor.start(self.supervisor.find(STEWARD))
+        self._runner.loop.call_later(STEWARD_LIMIT_S, self._start_others)
         self._runner.loop.call_later(READY_LIMIT_S, self._announce)
         self._runner.loop.every(_STATS_S, self._publish_counters)
+
+    def _start_others(self) -> None:
+        if self._others_started or self._stop_asked:
+            return
+        self._others_started = True
+        for child in self.supervisor.children.values():
+            if child.name != STEWARD:
+                self.supervisor.start(child)
 
     def _actors_changed(self) -> None:
         for hello in self._rpc.broker.hellos():
@@ -207,7 +222,15 @@ class Hub:
             if child and child.state is State.STARTING and child.process and child.process.pid == hello.pid:
                 self.supervisor.is_ready(hello.actor, hello.services)
                 self._actor.notify("actor.started", actor=hello.actor)
-        if all(child.state is not State.STARTING for child in self.supervisor.children.values()):
+                if child.name == STEWARD and child.restarts:
+                    self._actor.log.warning(
+                        "the steward is back (%s): the log lacks what came meanwhile", child.last_error
+                    )
+        if self.supervisor.find(STEWARD).state is not State.STARTING:
+            self._start_others()
+        if self._others_started and all(
+            child.state is not State.STARTING for child in self.supervisor.children.values()
+        ):
             self._announce()
 
     def _announce(self) -> None:
@@ -321,7 +344,7 @@ class Hub:
         now_s = time.monotonic()
         if now_s - self._said_s > _TICK_S:
             self._said_s = now_s
-            names = ", ".join(child.name for child in alive)
+            names = ", ".join(child.name for child in alive if child.name != STEWARD or len(alive) == 1)
             self._say(f"waiting for {names} to finish ({now_s - self._stop_began_s:.0f} s; Ctrl-C again to force)")
 
     def _close_ports(self) -> None:
