@@ -11,13 +11,14 @@ from typing import Any
 import zmq
 
 from labwire.bus.access import AccessGuard
+from labwire.bus.actor_runner import Wiring
 from labwire.bus.backbone import Backbone
 from labwire.bus.inlet import Inlet, InletEvents, InletPorts
+from labwire.bus.rpc_port import RpcPort
 from labwire.clock import RigClock
 from labwire.wire.remote_command import ReplyStyle
 from tests.bus.fake_hub import LIMIT_S, own_context
 
-RPC_PORT = 4711
 _probes = itertools.count()
 
 
@@ -50,15 +51,38 @@ class Hub:
             max_message_bytes=limit,
             events=InletEvents(self.warnings.append, self.faults.append),
         )
+        self.rpc = RpcPort(
+            context,
+            host="127.0.0.1",
+            port=0,
+            max_message_bytes=limit,
+            on_change=lambda: None,
+            on_fault=self.faults.append,
+        )
         self.backbone.start()
-        self.inlet.start(InletPorts(self.backbone.pub_port, self.backbone.sub_port, RPC_PORT))
+        self.inlet.start(InletPorts(self.backbone.pub_port, self.backbone.sub_port, self.rpc.port))
+        self.rpc.start()
         self._remote = self.remote()
         self.ask(b"v")
 
     def close(self) -> None:
+        self.backbone.forget_readers()
+        self.rpc.stop()
         self.inlet.stop()
         self.backbone.stop()
         self.clock.close()
+
+    @property
+    def wiring(self) -> Wiring:
+        """Addresses, as an actor needs them."""
+        ports = (
+            self.inlet.remote_port,
+            self.backbone.pub_port,
+            self.backbone.sub_port,
+            self.inlet.push_port,
+            self.rpc.port,
+        )
+        return Wiring(*(f"tcp://127.0.0.1:{port}" for port in ports))
 
     def remote(self) -> zmq.Socket[Any]:
         """A client of the Remote."""
@@ -135,6 +159,7 @@ def running_hub(**options: Any) -> Iterator[Hub]:
                 yield hub
                 assert hub.faults == [], "a mistake of ours"
                 assert hub.inlet._thread.is_alive()
+                assert hub.rpc._thread.is_alive()
                 assert hub.ask(b"v") == "1.2.3"
             finally:
                 hub.close()

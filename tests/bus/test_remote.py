@@ -13,7 +13,7 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.bus.hub_parts import RPC_PORT, Hub, answer, receive, running_hub
+from tests.bus.hub_parts import Hub, answer, receive, running_hub
 from tests.packing import pack, unpack
 
 
@@ -36,7 +36,7 @@ def test_ports_and_version(hub: Hub) -> None:
     assert hub.ask(b"PUB_PORT") == str(hub.backbone.pub_port)
     assert hub.ask(b"SUB_PORT") == str(hub.backbone.sub_port)
     assert hub.ask(b"PUSH_PORT") == str(hub.inlet.push_port)
-    assert hub.ask(b"RPC_PORT") == str(RPC_PORT)
+    assert hub.ask(b"RPC_PORT") == str(hub.rpc.port)
     assert hub.ask(b"v") == hub.ask(b"version?") == "1.2.3"
 
 

@@ -148,7 +148,10 @@ class OperationServer:
         try:
             self._send(Kind.OK, number, [encode_payload(reply)])
         except LabwireError as error:
-            self._send_error(number, name, error)
+            self._log.error("%s: the reply cannot be sent: %s", name, error)
+            self._send_error(
+                number, name, InternalError(f"{name}: the reply of {self._hello.actor} cannot be sent: {error}")
+            )
 
     def _send_error(self, number: int, name: str, error: Exception) -> None:
         if not isinstance(error, LabwireError):
