@@ -36,7 +36,7 @@ class Hub:
             context,
             host="127.0.0.1",
             pub_port=0,
-            sub_port=0,
+            sub_port=options.get("sub_port", 0),
             slow_subscriber_s=options.get("slow_subscriber_s", 2.0),
             max_message_bytes=limit,
         )
@@ -148,7 +148,7 @@ def running_hub(**options: Any) -> Iterator[Hub]:
     """Run backbone and inlet.
 
     Args:
-        **options: replies, max_message_bytes, slow_subscriber_s.
+        **options: replies, max_message_bytes, slow_subscriber_s, sub_port.
     """
     context: zmq.Context[Any] = zmq.Context()
     guard = AccessGuard(context, [])
