@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import zmq
 
 from labwire.bus.actor_runner import ActorSpec
 from labwire.bus.config import BusConfig, RemoteConfig
@@ -233,6 +235,32 @@ def test_garbage_is_counted(client: Client) -> None:
     refused = client.rig_operations.status().remote_refused
     client.ask(b"no such command")
     assert client.rig_operations.status().remote_refused == refused + 1
+
+
+@pytest.mark.parametrize("port", ["remote", "pub_port", "push_port", "rpc_port"])
+def test_who_sends_too_much_is_cut_and_that_is_told(tmp_path: Path, port: str) -> None:
+    with lab(tmp_path, toml="[bus]\nmax_message_bytes = 65536", topics=[b"logging."]) as client:
+        kinds = {"remote": zmq.REQ, "pub_port": zmq.XPUB, "push_port": zmq.PUSH, "rpc_port": zmq.DEALER}
+        number = client.rig.port if port == "remote" else getattr(client.ready, port)
+
+        def offend() -> dict[str, Any] | None:
+            guilty = client.context.socket(kinds[port])
+            guilty.connect(f"tcp://127.0.0.1:{number}")
+            guilty.send(b"v")
+            if port in {"remote", "pub_port"}:
+                assert guilty.recv(), "an answer, or the hub's subscription"
+            client.rig_operations.status()  # the hub has turned meanwhile
+            guilty.send_multipart([b"data", bytes(65537)])
+            told = (payload for _, payload in client.messages(0.5) if str(payload.get("msg")).startswith("cut %s"))
+            return next(told, None)
+
+        record = next(filter(None, (offend() for _ in range(20))))  # one that is cut at once may go untold
+        address, option, limit = record["args"]
+        assert address.startswith("127.0.0.1:")
+        assert port in option
+        assert limit == 65536
+        assert client.rig_operations.status().peers_cut >= 1
+        assert client.ask(b"v"), "others are not"
 
 
 # --- death and coming back
