@@ -107,5 +107,8 @@ def test_a_port_that_cannot_be_had_leaves_nothing_open(option: str) -> None:
         ports = {"pub_port": 0, "sub_port": 0, option: taken.getsockname()[1]}
         with pytest.raises(PortTakenError, match=option):
             Backbone(context, host="127.0.0.1", slow_subscriber_s=2, max_message_bytes=1 << 20, **ports)
-        with pytest.raises(ResourceError, match=r"192\.0\.2\.1"):
-            Backbone(context, host="192.0.2.1", pub_port=0, sub_port=0, slow_subscriber_s=2, max_message_bytes=1 << 20)
+
+
+def test_an_address_that_is_not_ours_is_named() -> None:
+    with own_context() as context, pytest.raises(ResourceError, match=r"192\.0\.2\.1"):
+        Backbone(context, host="192.0.2.1", pub_port=0, sub_port=0, slow_subscriber_s=2, max_message_bytes=1 << 20)
