@@ -273,9 +273,10 @@ class Inlet:
     def _fire_due(self) -> float | None:
         """Publish what is due; return for how many seconds there is nothing to do, None for as long as no peer asks."""
         while (due_s := self._delays.next_due_s()) <= (now_s := time.monotonic()):
-            for parts in self._delays.take_due(now_s):
-                self.entry.publish(parts)
+            due = self._delays.take_due(now_s)
             self.counters.delayed_pending = len(self._delays)
+            for parts in due:
+                self.entry.publish(parts)
         if self._unfinished:
             return 0.0
         return None if math.isinf(due_s) else due_s - now_s  # epoll rounds up to milliseconds
