@@ -43,7 +43,7 @@ class Snapshot(NamedTuple):
         """Look now."""
         return cls(
             threads=frozenset(id(thread) for thread in threading.enumerate()),
-            native_threads=frozenset(_zmq_threads()),
+            native_threads=frozenset(zmq_threads()),
             pids=frozenset(_pids()),
             descriptors=frozenset(_descriptors()),
             segments=frozenset(os.listdir(_SHM)) if _SHM.is_dir() else frozenset(),
@@ -64,7 +64,7 @@ class Snapshot(NamedTuple):
         for thread in threading.enumerate():
             if id(thread) not in self.threads:
                 yield f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''}"
-        if extra := frozenset(_zmq_threads()) - self.native_threads:
+        if extra := frozenset(zmq_threads()) - self.native_threads:
             yield f"a ZeroMQ context that was not terminated ({len(extra)} background threads)"
         for pid in frozenset(_pids()) - self.pids:
             if command := _command_of_our_child(pid):
@@ -76,7 +76,8 @@ class Snapshot(NamedTuple):
                 yield f"shared memory {_SHM / name}"
 
 
-def _zmq_threads() -> Iterator[str]:
+def zmq_threads() -> Iterator[str]:
+    """Yield the numbers of libzmq's own threads in this process."""
     if sys.platform != "linux":
         return
     for task in os.listdir("/proc/self/task"):

@@ -17,7 +17,8 @@ from labwire.bus.inlet import Inlet, InletEvents, InletPorts
 from labwire.bus.rpc_port import RpcPort
 from labwire.clock import RigClock
 from labwire.wire.remote_command import ReplyStyle
-from tests.bus.fake_hub import LIMIT_S, own_context
+from tests.bus.fake_hub import LIMIT_S, own_context, wait_until
+from tests.leaks import zmq_threads
 
 _probes = itertools.count()
 
@@ -150,11 +151,14 @@ def running_hub(**options: Any) -> Iterator[Hub]:
     Args:
         **options: replies, max_message_bytes, slow_subscriber_s, sub_port.
     """
+    threads = sum(1 for _ in zmq_threads())
     context: zmq.Context[Any] = zmq.Context()
     guard = AccessGuard(context, [])
     try:
         with own_context() as peers:
             hub = Hub(context, peers, **options)
+            # libzmq's threads have their names only after their first moment; the leak check must know them from now on.
+            wait_until(lambda: sum(1 for _ in zmq_threads()) >= threads + 4, "the threads of two contexts")
             try:
                 yield hub
                 assert hub.faults == [], "a mistake of ours"
