@@ -157,7 +157,7 @@ def running_hub(**options: Any) -> Iterator[Hub]:
     try:
         with own_context() as peers:
             hub = Hub(context, peers, **options)
-            # libzmq's threads have their names only after their first moment; the leak check must know them from now on.
+            # libzmq's threads have their names only after their first moment; the leak check must know them by then.
             wait_until(lambda: sum(1 for _ in zmq_threads()) >= threads + 4, "the threads of two contexts")
             try:
                 yield hub
