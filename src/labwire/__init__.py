@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from labwire.version import __version__
+
 if TYPE_CHECKING:
     from labwire.bus.actor import Actor
     from labwire.client import Rig, connect
 
-__version__ = "0.1.0"
 __all__ = ["Actor", "Rig", "__version__", "connect"]
 
 

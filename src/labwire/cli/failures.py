@@ -130,7 +130,7 @@ def _bug(error: Exception) -> InternalError:
 
 def _write_report(error: Exception) -> Path | None:
     """Write the traceback where the user can find it; return the path, or None if no folder takes it."""
-    from labwire import __version__
+    from labwire.version import __version__
 
     text = "".join(
         [

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from cyclopts import App
 
-from labwire import __version__
 from labwire.cli.commands import SETUP, commands
 from labwire.cli.failures import run_guarded
+from labwire.version import __version__
 
 
 def make_app() -> App:

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from labwire import __version__
 from labwire.bus.ports import PortOwner
 from labwire.operations.bus import BusStats
 from labwire.operations.rig import RigStatus
 from labwire.rig import doctor_disk, doctor_machine, doctor_packages
 from labwire.rig.finding import Finding, fail, ok, warn
 from labwire.rig.rig_config import RigConfig
+from labwire.version import __version__
 
 _HELD_BY_PUPIL = ("pupil", "capture")
 

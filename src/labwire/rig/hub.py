@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import zmq
 
-from labwire import __version__
 from labwire.bus.access import LOOPBACK, AccessGuard
 from labwire.bus.actor_runner import ActorRunner, ActorSpec, Wiring
 from labwire.bus.backbone import Backbone
@@ -28,6 +27,7 @@ from labwire.rig.assembly import STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
+from labwire.version import __version__
 from labwire.wire.rpc_message import Hello
 
 SWITCH_INTERVAL_S = 0.0005

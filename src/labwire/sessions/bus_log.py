@@ -22,7 +22,6 @@ from pathlib import Path
 
 import msgspec
 
-from labwire import __version__
 from labwire.errors import DeviceError, StateError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.sessions import mcap_format as mcap
@@ -31,6 +30,7 @@ from labwire.sessions.lock import try_lock
 from labwire.sessions.mcap_repair import repair_log
 from labwire.sessions.mcap_writer import Channel, McapWriter
 from labwire.sessions.sink import ClockChange, Counts, Received, Sink
+from labwire.version import __version__
 
 FILE_NAME = "bus.mcap"
 STREAM = "bus"

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from labwire import __version__
 from labwire.clock import epoch_us
 from labwire.errors import NotFoundError, ProtocolError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.operations.recording import StreamFailure
 from labwire.sessions.files import replace_file
 from labwire.sessions.sink import ClockChange
+from labwire.version import __version__
 
 FILE_NAME = "session.json"
 FORMAT = "labwire.session"

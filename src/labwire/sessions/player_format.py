@@ -14,7 +14,6 @@ import os
 import platform
 from pathlib import Path
 
-from labwire import __version__
 from labwire.errors import DeviceError, StateError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.sessions.file_names import VIDEO_NAMES, FileNames
@@ -24,6 +23,7 @@ from labwire.sessions.pldata_repair import repair_pldata
 from labwire.sessions.sink import Counts, Received, Sink
 from labwire.sessions.timestamps import SUFFIX as TIMESTAMPS_SUFFIX
 from labwire.sessions.timestamps import TimestampFile
+from labwire.version import __version__
 
 STREAM = "player"
 INFO_FILE = "info.player.json"

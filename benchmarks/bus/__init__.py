@@ -1,0 +1,1 @@
+"""The bus against its peers: ``python -m benchmarks.bus``."""

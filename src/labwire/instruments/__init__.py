@@ -1,0 +1,1 @@
+"""Instruments: a server that calls drivers in isolated worker processes. Source: instrument-ipc."""

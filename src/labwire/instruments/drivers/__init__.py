@@ -1,0 +1,1 @@
+"""Drivers that labwire ships: SCPI over VISA, simulated instruments."""

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sessions.lab import Lab
+from tests.sessions.making import open_fds
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setattr("labwire.sessions.guard._TICK_S", 0.05)
+    before = open_fds()
+    lab = Lab(tmp_path / "recordings")
+    yield lab
+    lab.close()
+    assert open_fds() == before
