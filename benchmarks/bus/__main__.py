@@ -37,7 +37,7 @@ QUICK = Size(Counts(tight=20, spaced=3), messages=1_000, cpu_s=0.1, confirmation
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bus", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bus", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny counts: shows that it works, not how fast")
     parser.add_argument("--rounds", type=int, default=0, help="default 7; 1 with --quick")
     parser.add_argument("--out", type=Path, help="folder for bus.txt and bus.png")

@@ -155,7 +155,7 @@ def _pingback(context: zmq.Context[Any], peer: Peer) -> RoundTrip:
 def _pyzmq_pingback(pub: zmq.Socket[Any], sub: zmq.Socket[Any]) -> RoundTrip:
     # As in the spec's own test: encode, two sends, receive, decode.
     def trip() -> None:
-        body = msgpack.packb({"subject": _SUBJECT})
+        body: bytes = msgpack.packb({"subject": _SUBJECT})  # pyright: ignore[reportAssignmentType]
         pub.send_string(_TOPIC, flags=zmq.SNDMORE)
         pub.send(body)
         _, received = sub.recv_multipart()
