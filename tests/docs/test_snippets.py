@@ -28,7 +28,7 @@ NOT_RUN = {
     "scripts/test": "runs this test",
     "scripts/run --video holiday.mp4": "needs a video of the reader's; tests/cli runs --video with one",
     "scripts/run --camera 0": "needs a camera",
-    "python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
+    ".venv/bin/python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
 }
 UNTIL_TOLD = ("actor", "run")
 """Commands of labwire that go on until Ctrl-C."""
