@@ -11,6 +11,7 @@ The tree says whose fault it is::
     ├── PeerError             the other side did it
     │   ├── ProtocolError     it sent something that the format forbids
     │   ├── PeerGoneError     it died or closed the connection
+    │   ├── CommandFailedError  an instrument answered that a command failed
     │   └── RefusedError      it, or we, do not let the caller in
     ├── LimitError            a bound was reached
     │   ├── TooLargeError     a message, frame or file above its limit
@@ -81,6 +82,10 @@ class ProtocolError(PeerError):
 
 class PeerGoneError(PeerError):
     """The peer died or closed the connection."""
+
+
+class CommandFailedError(PeerError):
+    """An instrument answered that a command failed."""
 
 
 class RefusedError(PeerError):
@@ -155,6 +160,7 @@ ERROR_CODES: dict[type[LabwireError], Codes] = {
     PeerError: Codes(6, 502, 7, 7),
     ProtocolError: Codes(6, 502, 8, 8),
     PeerGoneError: Codes(7, 503, 9, 9),
+    CommandFailedError: Codes(17, 502, 22, 22),
     RefusedError: Codes(8, 403, 10, 10),
     LimitError: Codes(9, 507, 11, 11),
     TooLargeError: Codes(9, 413, 12, 12),

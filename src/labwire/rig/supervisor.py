@@ -18,7 +18,7 @@ from labwire.bus.actor_runner import ActorSpec
 from labwire.bus.loop import Loop, Timer
 from labwire.errors import ConfigError, MissingExtraError, NotFoundError, codes_of
 from labwire.operations.actors import ActorStatus
-from labwire.rig.stderr_lines import StderrLines
+from labwire.stderr_lines import StderrLines
 
 FIRST_BACK_OFF_S = 0.25
 LONGEST_BACK_OFF_S = 10.0

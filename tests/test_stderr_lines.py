@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.rig.stderr_lines import LINES_PER_S, MAX_LINE_BYTES, StderrLines
+from labwire.stderr_lines import LINES_PER_S, MAX_LINE_BYTES, StderrLines
 
 
 @given(st.binary(max_size=300), st.integers(1, 20))

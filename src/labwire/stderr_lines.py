@@ -1,4 +1,4 @@
-"""What an actor's process writes to standard error: as lines, and no more of them than the log can bear."""
+"""What a child process writes to standard error: as lines, and no more of them than the log can bear."""
 
 from __future__ import annotations
 
