@@ -72,6 +72,9 @@ class Actor:
     reacts_to: ClassVar[tuple[str, ...]] = ()
     """Subjects it acts on, as prefixes. Tells the rig who answers, for instance, ``calibration.should_start``."""
 
+    offers: Sequence[Service] = ()
+    """Services that other objects implement for it, besides those that its own class does; set before `on_start`."""
+
     def __init__(self, context: ActorContext) -> None:
         self.context = context
         self.name = context.name

@@ -23,7 +23,7 @@ from labwire.bus.rpc_client import RpcClient
 from labwire.clock import RigClock
 from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
-from labwire.operations.service import services_of
+from labwire.operations.service import offered_by
 from labwire.strict import Strict, find_mistakes
 from labwire.wire.bus_message import decode_payload, encode_payload
 from labwire.wire.rpc_message import Hello
@@ -222,7 +222,7 @@ class ActorRunner:
         return Hello(
             self._spec.name,
             self._spec.actor_class,
-            list(services_of(self.actor)),
+            [service.service for _, service in offered_by(self.actor)],
             list(cls.reacts_to),
             os.getpid(),
             socket.gethostname(),

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import zmq
 from labwire.bus.loop import Loop
 from labwire.errors import InternalError, LabwireError, NotFoundError, QueueFullError
 from labwire.operations.job import LocalJob
-from labwire.operations.service import Operation, invoke, services_of
+from labwire.operations.service import Operation, invoke, offered_by
 from labwire.wire.bus_message import encode_payload
 from labwire.wire.rpc_message import Hello, Kind, RpcMessage, decode_rpc, encode_rpc, read_error, report_error
 
@@ -45,13 +46,12 @@ class OperationServer:
         on_refused: Callable[[LabwireError], None] = lambda _: None,
     ) -> None:
         self._on_refused = on_refused
-        self._implementation = implementation
         self._loop = loop
         self._hello = hello
         self._log = logging.getLogger(hello.actor)
-        self._operations: dict[str, Operation] = {
-            operation.full_name: operation
-            for service in services_of(implementation).values()
+        self._operations: dict[str, tuple[object, Operation]] = {
+            operation.full_name: (implementer, operation)
+            for implementer, service in offered_by(implementation)
             for operation in service.operations().values()
         }
         self._jobs: dict[int, LocalJob[Any, Any]] = {}
@@ -97,12 +97,15 @@ class OperationServer:
     def _call(self, message: RpcMessage) -> None:
         name = message.parts[1].decode("utf-8", "replace")
         try:
-            operation = self._operations.get(name)
-            if operation is None:
+            if name not in self._operations:
                 raise NotFoundError(
                     f"{self._hello.actor} has no operation {name!r}; it has: {', '.join(self._operations)}"
                 )
-            reply = invoke(self._implementation, operation, message.parts[2])
+            implementer, operation = self._operations[name]
+            reply = invoke(implementer, operation, message.parts[2])
+            if isinstance(reply, Future):
+                self._answer_later(message.number, name, reply)  # pyright: ignore[reportUnknownArgumentType]
+                return
             if isinstance(reply, LocalJob):
                 self._start_job(message.number, operation, reply)  # pyright: ignore[reportUnknownArgumentType]
                 return
@@ -136,7 +139,30 @@ class OperationServer:
             caught = error
             end = lambda: self._send_error(number, operation.full_name, caught)  # noqa: E731
         thread = threading.current_thread()
-        while not self._loop.post(lambda: self._end_job(number, thread, end)) and not self._loop.closed:
+        self._post_surely(lambda: self._end_job(number, thread, end))
+
+    def _answer_later(self, number: int, name: str, future: Future[Any]) -> None:
+        """Send a reply when it is there: from whatever thread finishes the future, by way of the loop."""
+        loop_thread = threading.get_ident()
+
+        def send() -> None:
+            try:
+                reply = future.result()
+            except Exception as error:
+                self._send_error(number, name, error)
+            else:
+                self._send_reply(number, name, reply)
+
+        def on_done(_: object) -> None:
+            if threading.get_ident() == loop_thread:
+                send()  # it must not wait for itself
+            else:
+                self._post_surely(send)
+
+        future.add_done_callback(on_done)
+
+    def _post_surely(self, callback: Callable[[], None]) -> None:
+        while not self._loop.post(callback) and not self._loop.closed:
             time.sleep(_RETRY_S)  # progress reports may be refused, the end may not
 
     def _end_job(self, number: int, thread: threading.Thread, end: Callable[[], None]) -> None:

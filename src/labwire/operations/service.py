@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -19,6 +20,7 @@ from labwire.errors import LabwireError, ProtocolError
 from labwire.operations.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 S = TypeVar("S", bound="Service")
 
 _MARK = "__labwire_operation__"
@@ -150,6 +152,24 @@ def services_of(implementation: object) -> dict[str, type[Service]]:
         for base in type(implementation).__mro__
         if issubclass(base, Service) and "service" in vars(base)
     }
+
+
+def offered_by(implementation: object) -> Iterator[tuple[object, type[Service]]]:
+    """Yield each service that an object offers, with the object that implements it.
+
+    That is itself, or one of those in its attribute ``offers``: two services may have methods of the same name.
+    """
+    for one in (implementation, *getattr(implementation, "offers", ())):
+        for service in services_of(one).values():
+            yield one, service
+
+
+def answer_later(future: Future[R]) -> R:
+    """Return what a method that implements an operation returns in place of a reply that is not there yet.
+
+    The caller gets the future's result or error when it is there; meanwhile the actor's loop goes on.
+    """
+    return cast("R", future)
 
 
 def invoke(implementation: object, operation: Operation, body: bytes) -> Any:
