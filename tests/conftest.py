@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.leaks import Snapshot, mark_children
+from tests.leaks import Snapshot, end_what_is_left, mark_children
 
 pytest_plugins = ["tests.rig_fixture"]
 
@@ -23,9 +24,24 @@ settings.register_profile("soak", settings.get_profile("ci"), max_examples=5_000
 settings.load_profile("soak" if _SOAK else "ci")
 
 
-def pytest_configure() -> None:
+_guard = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Mark every process that the tests will start, so that a leaked one can be told from other people's."""
-    mark_children()
+    config.stash[_guard] = mark_children()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a process that it started is left, of a module's or the session's fixture for instance."""
+    if left := end_what_is_left():
+        print("\nleft behind by this run, and ended by force:\n  " + "\n  ".join(left))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the guard go, which ends what is left when the run itself is killed."""
+    config.stash[_guard].communicate()
 
 
 def pytest_report_header() -> str:

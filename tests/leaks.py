@@ -1,9 +1,15 @@
-"""What a process holds that a test may leave behind: threads, child processes, sockets, shared memory."""
+"""What a process holds that a test may leave behind: threads, child processes, sockets, shared memory.
+
+As a program, ``python tests/leaks.py MARK`` is the guard of a test run: when the run has ended, in whatever way, it
+ends the processes that the run started and left.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -24,9 +30,34 @@ _HELD = ("socket:", "/memfd:", "anon_inode:[pidfd]", "/dev/shm/")
 _KEPT_BY_PYTHON = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
 
 
-def mark_children() -> None:
-    """Put a mark of this run into the environment that every child, grandchild and orphan inherits."""
-    os.environ[_MARK] = uuid.uuid4().hex
+def mark_children() -> subprocess.Popen[bytes]:
+    """Put a mark of this run into the environment that every child, grandchild and orphan inherits.
+
+    Returns:
+        The guard: it ends what bears the mark when its standard input closes, so also when this process is killed.
+    """
+    mark = uuid.uuid4().hex
+    unmarked = {key: value for key, value in os.environ.items() if key != _MARK}
+    command = [sys.executable, "-I", __file__, mark]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, env=unmarked, start_new_session=True)
+    os.environ[_MARK] = mark
+    return guard
+
+
+def end_what_is_left() -> list[str]:
+    """End the processes that this run started and that are still there after the grace; return a line for each."""
+    mark = os.environ[_MARK]
+    until = time.monotonic() + GRACE_S
+    while (left := marked_processes(mark)) and time.monotonic() < until:
+        time.sleep(_STEP_S)
+    _kill_marked(mark)
+    return [f"process {pid}: {command}" for pid, command in left.items()]
+
+
+def marked_processes(mark: str) -> dict[str, str]:
+    """Return number and command of each process that bears a mark."""
+    found = {pid: _command_of_marked(pid, mark) for pid in _pids() if pid != str(os.getpid())}
+    return {pid: command for pid, command in found.items() if command}
 
 
 class Snapshot(NamedTuple):
@@ -67,7 +98,7 @@ class Snapshot(NamedTuple):
         if extra := frozenset(zmq_threads()) - self.native_threads:
             yield f"a ZeroMQ context that was not terminated ({len(extra)} background threads)"
         for pid in frozenset(_pids()) - self.pids:
-            if command := _command_of_our_child(pid):
+            if command := _command_of_marked(pid, os.environ[_MARK]):
                 yield f"process {pid}: {command}"
         for descriptor in sorted(frozenset(_descriptors()) - self.descriptors):
             yield f"open descriptor {descriptor}"
@@ -89,10 +120,9 @@ def _pids() -> Iterator[str]:
     return (name for name in os.listdir(_PROC) if name.isdigit()) if _PROC.is_dir() else iter(())
 
 
-def _command_of_our_child(pid: str) -> str:
+def _command_of_marked(pid: str, mark: str) -> str:
     # A zombie has an empty environment, so it does not count: Popen itself warns about a child that was not waited for.
-    mark = f"{_MARK}={os.environ[_MARK]}".encode()
-    if mark not in _read(_PROC / pid / "environ").split(b"\0"):
+    if f"{_MARK}={mark}".encode() not in _read(_PROC / pid / "environ").split(b"\0"):
         return ""
     command = _read(_PROC / pid / "cmdline")
     if any(kept in command for kept in _KEPT_BY_PYTHON):
@@ -117,3 +147,19 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:  # ended meanwhile, or somebody else's
         return b""
+
+
+def _kill_marked(mark: str) -> None:
+    until = time.monotonic() + GRACE_S  # again, as one that ends may have started another
+    while (left := marked_processes(mark)) and time.monotonic() < until:
+        for pid in left:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except OSError:  # it has just ended
+                pass
+        time.sleep(_STEP_S)
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    _kill_marked(sys.argv[1])

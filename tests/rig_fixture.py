@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from labwire.rig.hub import Ready
+from labwire.testing.processes import left_behind, running_process
 
 SRC = Path(__file__).parents[1] / "src"
 START_LIMIT_S = 40.0
@@ -114,17 +115,10 @@ def running_rig(
         file = ["rig.toml"]
     env = {**environment(folder), **(env or {})}
     command = [sys.executable, "-m", "labwire", "run", *file, "--remote-port", str(remote_port), "--json", *arguments]
-    with (folder / "stderr.txt").open("wb") as errors:
-        process = subprocess.Popen(
-            command,
-            env=env,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-    try:
+    with (
+        (folder / "stderr.txt").open("wb") as errors,
+        running_process(command, env=env, cwd=folder, stderr=errors) as process,
+    ):
         line = _first_line(process)
         if not line:
             pytest.fail(f"the rig did not get ready:\n{(folder / 'stderr.txt').read_text()}")
@@ -133,21 +127,6 @@ def running_rig(
         status = rig.stop()
         assert status == 0, f"the rig ended with {status}:\n{rig.stderr}"
         assert left_behind(process.pid) == []
-    finally:
-        _end_by_force(process)
-
-
-def left_behind(session: int) -> list[str]:
-    """Return the processes of a session that are still there: all that a rig started, children of children too."""
-    found: list[str] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != session and os.getpid() != int(entry.name):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                state, of_session = fields[0], int(fields[3])
-                if of_session == session and state != "Z":
-                    found.append(f"{entry.name}: {(entry / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
-    return found
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> bytes:
@@ -161,17 +140,6 @@ def _first_line(process: subprocess.Popen[bytes]) -> bytes:
                 return b""
             line += chunk
     return line
-
-
-def _end_by_force(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait(STOP_LIMIT_S)
-    for row in left_behind(process.pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(row.partition(":")[0]), signal.SIGKILL)
-    assert process.stdout
-    process.stdout.close()
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import zmq
 
 from tests import leaks
 from tests.leaks import Snapshot
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,8 @@ def test_socket_is_found() -> None:
 def test_zmq_context_is_found() -> None:
     before = Snapshot.take()
     with zmq.Context() as context, context.socket(zmq.PUB):
+        while len(list(leaks.zmq_threads())) == len(before.native_threads):
+            pass  # a thread has its name only after its first moment
         found = before.wait_for_leaks_to_end()
     assert any("ZeroMQ context" in line for line in found), found
 
@@ -83,3 +89,35 @@ def test_memfd_is_found() -> None:
         assert any("memfd:labwire-test" in line for line in before.wait_for_leaks_to_end())
     finally:
         os.close(fd)
+
+
+LEAVING = """
+import subprocess, sys
+from tests.leaks import mark_children
+guard = mark_children()
+left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True)
+print(left.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_that_is_killed_leaves_no_process() -> None:
+    command = [sys.executable, "-Wignore", "-c", LEAVING]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout
+        left = Path("/proc") / run.stdout.readline().decode().strip()
+        assert left.exists()
+        run.kill()
+    until = time.monotonic() + 20
+    while left.exists() and b"input()" in (left / "cmdline").read_bytes():
+        assert time.monotonic() < until, "the guard does not end it"
+        time.sleep(0.01)
+
+
+def test_what_is_left_at_the_end_of_a_run_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABWIRE_TEST_RUN", uuid.uuid4().hex)
+    assert leaks.end_what_is_left() == []
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as left:
+        [line] = leaks.end_what_is_left()
+        assert line.startswith(f"process {left.pid}: ")
+        assert left.wait() == -signal.SIGKILL

@@ -17,7 +17,10 @@ import pytest
 import zmq
 
 from labwire.cli.main import main
+from labwire.testing.processes import running_process
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
+
+LABWIRE = (sys.executable, "-m", "labwire")
 
 ALARM = '''
 import labwire
@@ -121,54 +124,35 @@ def test_stats_count_what_arrives(rig: RunningRig) -> None:
 
 
 def test_a_pipe_that_ends_is_no_error(rig: RunningRig) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labwire", "sub", "pupil.", "--port", str(rig.port)],
-        env=rig.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout
-    assert process.stderr
-    assert process.stdout.readline()
-    process.stdout.close()
-    with process.stderr as errors:
-        assert b"Traceback" not in errors.read()
-    assert process.wait(20) == 141
+    with running_process([*LABWIRE, "sub", "pupil.", "--port", str(rig.port)], env=rig.env) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+        assert process.wait(20) == 141
 
 
 @pytest.fixture
-def listener(rig: RunningRig) -> Iterator[subprocess.Popen[str]]:
+def listener(rig: RunningRig) -> Iterator[subprocess.Popen[bytes]]:
     """``labwire sub`` that listens for certain: it has shown what was said before."""
     assert run(rig, "pub", "test.before").returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labwire", "sub", "test.", "notify.test", "--last", "--json", "--raw"],
-        env={**rig.env, "LABWIRE_PORT": str(rig.port)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    assert process.stderr
-    with process.stdout, process.stderr:
-        try:
-            while json.loads(process.stdout.readline())["topic"] != "test.before":
-                pass
-            yield process
-        finally:
-            process.terminate()
-            process.wait(20)
+    command = [*LABWIRE, "sub", "test.", "notify.test", "--last", "--json", "--raw"]
+    with running_process(command, env={**rig.env, "LABWIRE_PORT": str(rig.port)}) as process:
+        assert process.stdout
+        while json.loads(process.stdout.readline())["topic"] != "test.before":
+            pass
+        yield process
 
 
-def heard(listener: subprocess.Popen[str], topic: str) -> dict[str, Any]:
+def heard(listener: subprocess.Popen[bytes], topic: str) -> dict[str, Any]:
     assert listener.stdout
     while (message := json.loads(listener.stdout.readline()))["topic"] != topic:
         pass
     return message
 
 
-def test_pub_puts_payload_and_files_on_the_bus(rig: RunningRig, listener: subprocess.Popen[str]) -> None:
+def test_pub_puts_payload_and_files_on_the_bus(rig: RunningRig, listener: subprocess.Popen[bytes]) -> None:
     (rig.folder / "part.bin").write_bytes(b"\x00\x01")
     reply = good_json(rig, "pub", "test.pub", "n=1", '{"m": [1, 2]}', "--raw", str(rig.folder / "part.bin"))
     assert reply["reply"] == "Message forwarded."
@@ -177,20 +161,20 @@ def test_pub_puts_payload_and_files_on_the_bus(rig: RunningRig, listener: subpro
     assert message["raw"] == ["AAE="]
 
 
-def test_notify_sends_now_or_later(rig: RunningRig, listener: subprocess.Popen[str]) -> None:
+def test_notify_sends_now_or_later(rig: RunningRig, listener: subprocess.Popen[bytes]) -> None:
     assert good_json(rig, "notify", "test.now", "who=me")["reply"] == "Notification received"
     assert heard(listener, "notify.test.now")["payload"]["who"] == "me"
     good(rig, "notify", "test.later", "--delay", "0.2")
     assert heard(listener, "notify.test.later")["payload"]["subject"] == "test.later"
 
 
-def test_what_cannot_be_read_is_told(rig: RunningRig, listener: subprocess.Popen[str]) -> None:
+def test_what_cannot_be_read_is_told(rig: RunningRig, listener: subprocess.Popen[bytes]) -> None:
     with zmq.Context() as context, context.socket(zmq.REQ) as remote:
         remote.connect(rig.ready.remote)
         remote.send_multipart([b"test.bad", b"\xff\xff"])
         remote.recv()
     assert listener.stderr
-    assert "unreadable message on 'test.bad'" in listener.stderr.readline()
+    assert b"unreadable message on 'test.bad'" in listener.stderr.readline()
 
 
 @pytest.mark.parametrize("arguments", [["pub", "t", "nonsense"], ["pub", "t", "--raw", "no.such.file"], ["remote"]])
@@ -294,21 +278,15 @@ def test_an_address_that_cannot_be(arguments: list[str], code: int, words: str) 
 
 
 def test_status_can_be_watched_until_ctrl_c(rig: RunningRig) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labwire", "status", "--watch", "--json", "--port", str(rig.port)],
-        env=rig.env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    with process:
+    command = [*LABWIRE, "status", "--watch", "--json", "--port", str(rig.port)]
+    with running_process(command, env=rig.env) as process:
         assert process.stdout
         assert process.stderr
         first, second = (json.loads(process.stdout.readline()) for _ in range(2))
         assert first["uptime_s"] < second["uptime_s"]
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b""
-    assert process.returncode == 130
+        assert process.wait(20) == 130
 
 
 def test_repair_without_a_rig_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,27 +302,17 @@ def test_an_actor_joins_from_its_own_terminal(tmp_path: Path) -> None:
     (tmp_path / "my_lab.py").write_text(ALARM)
     with running_rig(tmp_path, 'name = "bare"\n') as rig:
         where = f"127.0.0.1:{rig.port}"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "labwire", "actor", "my_lab:Alarm", "--rig", where, "volume=7"],
-            env={**rig.env, "PYTHONUNBUFFERED": "1"},
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stderr
-        with process.stderr:
-            try:
-                while "alarm" not in [actor["name"] for actor in good_json(rig, "actors", "list")]:
-                    assert process.poll() is None, process.stderr.read()
-                row = next(actor for actor in good_json(rig, "actors", "list") if actor["name"] == "alarm")
-                assert (row["state"], row["pid"]) == ("remote", process.pid)
-                assert "alarm: Ring when a fire breaks out." in good(rig, "docs")
-                good(rig, "notify", "fire")
-                assert "volume=7" in good(rig, "sub", "alarm", "--last", "--count", "1", "--seconds", "10")
-            finally:
-                process.send_signal(signal.SIGINT)
-                assert process.wait(20) in {0, 130}
+        command = [*LABWIRE, "actor", "my_lab:Alarm", "--rig", where, "volume=7"]
+        with running_process(command, env=rig.env, cwd=tmp_path) as process:
+            while "alarm" not in [actor["name"] for actor in good_json(rig, "actors", "list")]:
+                assert process.poll() is None, process.communicate()
+            row = next(actor for actor in good_json(rig, "actors", "list") if actor["name"] == "alarm")
+            assert (row["state"], row["pid"]) == ("remote", process.pid)
+            assert "alarm: Ring when a fire breaks out." in good(rig, "docs")
+            good(rig, "notify", "fire")
+            assert "volume=7" in good(rig, "sub", "alarm", "--last", "--count", "1", "--seconds", "10")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cyclopts.completion.detect import ShellDetectionError
 
 from labwire.cli.failures import hint_for, run_guarded
 from labwire.errors import ERROR_CODES, DeadlineError, LabwireError, NotFoundError, PeerGoneError, StateError
+from labwire.testing.processes import running_process
 from tests.rig_fixture import environment
 
 
@@ -103,16 +104,13 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     code = "from labwire.cli.failures import run_guarded\nimport sys\n"
     code += "def call():\n    for _ in range(100_000):\n        print('x' * 100, flush=True)\n"
     code += "sys.exit(run_guarded(call))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout
-    assert process.stderr
-    assert process.stdout.readline().strip() == b"x" * 100
-    process.stdout.close()
-    with process.stderr as errors:
-        assert errors.read() == b""
-    assert process.wait() == 141
+    with running_process([sys.executable, "-c", code], env=environment(tmp_path)) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().strip() == b"x" * 100
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 141
 
 
 def test_a_closed_standard_error_does_not_hide_the_exit_status(tmp_path: Path) -> None:

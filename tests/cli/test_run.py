@@ -20,7 +20,8 @@ import pytest
 import zmq
 
 from labwire.errors import ERROR_CODES, ConfigError, LabwireError, PortTakenError, UsageError
-from tests.rig_fixture import EYES, RunningRig, environment, left_behind, run_labwire, running_rig
+from labwire.testing.processes import left_behind
+from tests.rig_fixture import EYES, RunningRig, environment, run_labwire, running_rig
 
 BARE = 'name = "bare"\n'
 

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from labwire.rig.rig_file import parse_rig
+from labwire.testing.processes import left_behind, running_process
 from tests.rig_fixture import RunningRig, running_rig
 
 ROOT = Path(__file__).parents[2]
@@ -131,24 +131,19 @@ def run_command(rig: RunningRig, words: list[str]) -> None:
 
 def run_until_told(rig: RunningRig, words: list[str]) -> None:
     options = ["--remote-port", "0"] if words[0] == "run" else []
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labwire", *words, *options],
-        env=rig.env,
-        cwd=rig.folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        time.sleep(1.5)  # nothing tells from outside that it serves; a start that fails has failed by then
-        assert process.poll() is None, process.communicate()
+    command = [sys.executable, "-m", "labwire", *words, *options]
+    with running_process(command, env=rig.env, cwd=rig.folder) as process:
+        assert process.stdout
+        if words[0] == "run":
+            assert process.stdout.readline(), process.communicate()  # the banner: it runs
+        else:
+            name = words[1].partition(":")[2].lower()
+            while f'"{name}"' not in rig.labwire("actors", "list", "--json").stdout:
+                assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
-        assert process.returncode in {0, 130}, errors
-    finally:
-        process.kill()
-        process.wait()
+        assert process.returncode in {0, 130}, errors.decode()
+        assert left_behind(process.pid) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from labwire.client import Rig, connect
+from labwire.testing.processes import running_process
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.rig_fixture import RunningRig, shared_rig  # noqa: F401  a fixture is used by its name
 
@@ -27,16 +29,9 @@ def rig(shared_rig: RunningRig) -> Iterator[Rig]:  # noqa: F811
 class Script:
     """A script that runs; its lines are collected."""
 
-    def __init__(self, name: str, port: int) -> None:
-        path = f"{SCRIPTS.parents[2] / 'src'}"
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.lines: list[str] = []
-        self._process = subprocess.Popen(
-            [sys.executable, "-u", str(SCRIPTS / f"{name}.py")],
-            env={"LABWIRE_PORT": str(port), "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process = process
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -52,26 +47,25 @@ class Script:
 
     def end(self) -> None:
         """End it if it is still running: some run for ever."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait(LIMIT_S)
+        self._process.kill()
         self._reader.join(LIMIT_S)
-        assert self._process.stdout
-        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(line.decode().rstrip("\n"))
 
 
 @contextmanager
 def running(name: str, rig: Rig) -> Iterator[Script]:
-    script = Script(name, rig.remote_port)
-    try:
-        yield script
-    finally:
-        script.end()
+    command = [sys.executable, "-u", str(SCRIPTS / f"{name}.py")]
+    env = {**os.environ, "LABWIRE_PORT": str(rig.remote_port), "PYTHONPATH": str(SCRIPTS.parents[2] / "src")}
+    with running_process(command, env=env, stderr=subprocess.STDOUT) as process:
+        script = Script(process)
+        try:
+            yield script
+        finally:
+            script.end()
 
 
 def test_notification_overview_prints_what_every_actor_does(rig: Rig) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from labwire.errors import DeadlineError, NotFoundError, PeerGoneError, PortTake
 from labwire.operations.actors import Actors
 from labwire.rig.hub import Hub
 from labwire.rig.rig_config import RigConfig
+from labwire.testing.processes import left_behind, running_process
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.packing import pack
 from tests.rig.rig_client import MY_LAB, Client, lab, wiring_of
-from tests.rig_fixture import left_behind
 
 
 @pytest.fixture(scope="module")
@@ -343,26 +344,23 @@ run_until_told(ActorRunner(load_class(spec.actor_class), spec), None)
 """
 
 
-def start_remote(client: Client, name: str, actor_class: str = "my_lab:Alarm") -> subprocess.Popen[bytes]:
+@contextmanager
+def remote_actor(client: Client, name: str, actor_class: str = "my_lab:Alarm") -> Iterator[subprocess.Popen[bytes]]:
     # No clock descriptor: it knows of the rig only what the network tells.
     spec = ActorSpec(name, actor_class, wiring_of(client.ready), config={"word": "far away"})
-    process = subprocess.Popen(
-        [sys.executable, "-c", REMOTE_ACTOR],
-        cwd=client.rig.folder,
-        env={**client.rig.env, "PYTHONPATH": f"{client.rig.env['PYTHONPATH']}:{client.rig.folder}"},
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdin
-    process.stdin.write(msgspec.json.encode(spec) + b"\n")
-    process.stdin.flush()
-    return process
+    env = {**client.rig.env, "PYTHONPATH": f"{client.rig.env['PYTHONPATH']}:{client.rig.folder}"}
+    command = [sys.executable, "-c", REMOTE_ACTOR]
+    with running_process(command, cwd=client.rig.folder, env=env, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(msgspec.json.encode(spec) + b"\n")
+        process.stdin.flush()
+        yield process
 
 
 def test_a_remote_actor_joins_follows_the_clock_and_leaves(tmp_path: Path) -> None:
     with lab(tmp_path, "Alarm") as client:
         client.ask(b"T 5000")
-        with start_remote(client, "far") as process:
+        with remote_actor(client, "far") as process:
             client.wait_for("alarm.beat", lambda beat: beat["emitter"] == "far")
             far = client.status_of("far")
             assert (far.state, far.pid) == ("remote", process.pid)
@@ -380,7 +378,7 @@ def test_a_remote_actor_joins_follows_the_clock_and_leaves(tmp_path: Path) -> No
 
 def test_a_remote_actor_cannot_take_the_name_of_one_of_the_rig(tmp_path: Path) -> None:
     with lab(tmp_path, "Alarm") as client:
-        with start_remote(client, "alarm") as process:
+        with remote_actor(client, "alarm") as process:
             _, errors = process.communicate(timeout=LIMIT_S)
         assert process.returncode != 0
         assert b"the rig has an actor 'alarm' of its own" in errors
@@ -420,7 +418,7 @@ def test_an_actor_that_hangs_outlives_a_dead_rig_by_its_limit_only(tmp_path: Pat
     code = "from labwire.bus import actor_process as a; a.ORPHAN_LIMIT_S = 0.1; a.main()"
     wiring = dict.fromkeys(("remote_url", "pub_url", "sub_url", "push_url", "rpc_url"), "tcp://127.0.0.1:1")
     spec = {"name": "x", "actor_class": "hangs:X", "wiring": wiring, "python_path": [str(tmp_path)]}
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running_process([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
         assert process.stdin
         assert process.stderr
         process.stdin.write(msgspec.json.encode(spec) + b"\n")
