@@ -12,6 +12,7 @@ from typing import Self
 
 import msgspec
 
+from labwire.errors import QueueFullError, TooLargeError
 from labwire.names import check_actor_name
 
 DEPTH = 100
@@ -29,6 +30,23 @@ def request_name(instrument: str) -> str:
 def response_name(instrument: str) -> str:
     """Return the name of an instrument's response queue: worker to server."""
     return f"instrument_{check_actor_name(instrument)}_resp"
+
+
+def too_large(name: str, size_bytes: int, limit_bytes: int) -> TooLargeError:
+    """Return the error for a message that is larger than the queue's messages."""
+    return TooLargeError(
+        f"a message of {size_bytes} bytes does not fit into queue {name}: the limit is {limit_bytes} bytes",
+        size_bytes=size_bytes,
+        limit_bytes=limit_bytes,
+    )
+
+
+def queue_full(name: str, timeout_s: float, waiting: int) -> QueueFullError:
+    """Return the error for a queue that had no room in time."""
+    return QueueFullError(
+        f"queue {name} stayed full for {timeout_s:g} s: {waiting} messages wait in it, its worker is stuck or slow",
+        waiting=waiting,
+    )
 
 
 class QueueState(msgspec.Struct, frozen=True):
@@ -87,7 +105,10 @@ class MessageQueue(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Let one waiting `receive` return at once, from any thread, though the peer has died holding what it held."""
+        """Let one `receive` of this object return None at once; if none waits, the next one does.
+
+        From any thread, and also when the peer died holding the lock.
+        """
 
     @abstractmethod
     def state(self) -> QueueState:
@@ -103,6 +124,11 @@ class QueuePair(ABC):
 
     requests: MessageQueue
     responses: MessageQueue
+    worker_fd: int | None = None
+    """Descriptor that the worker process must inherit: `WorkerSpec.socket_fd`. None: it needs none."""
+
+    def release_worker_fd(self) -> None:  # noqa: B027  # most kinds have none
+        """Close our copy of `worker_fd`, right after the worker has started: only then is its death an end of file."""
 
     @abstractmethod
     def close(self) -> None:
