@@ -19,6 +19,7 @@ import zmq
 from labwire.cli.main import main
 from labwire.testing.processes import running_process
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
+from tests.terminal import on_a_terminal
 
 LABWIRE = (sys.executable, "-m", "labwire")
 
@@ -313,6 +314,23 @@ def test_an_actor_joins_from_its_own_terminal(tmp_path: Path) -> None:
             assert "volume=7" in good(rig, "sub", "alarm", "--last", "--count", "1", "--seconds", "10")
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
+
+
+def test_a_terminal_that_is_closed_ends_what_runs_in_it(tmp_path: Path) -> None:
+    (tmp_path / "my_lab.py").write_text(ALARM)
+    with running_rig(tmp_path, 'name = "bare"\n') as rig:
+        where, env = f"127.0.0.1:{rig.port}", environment(tmp_path)
+        actor = [*LABWIRE, "actor", "my_lab:Alarm", "--rig", where, "--log-level", "debug"]
+        with on_a_terminal(actor, env=env, cwd=tmp_path) as terminal:
+            while '"alarm"' not in good(rig, "actors", "list", "--json"):
+                assert terminal.process.poll() is None
+            terminal.close()
+            assert terminal.end() == 0
+        listener = [*LABWIRE, "sub", "--last", "--port", str(rig.port)]
+        with on_a_terminal(listener, env=env, cwd=tmp_path) as terminal:
+            terminal.wait_for("labwire: listening", "bus.stats")
+            terminal.close()
+            assert terminal.end() in {129, 141}  # by the signal, or by what it could not write
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,19 @@ def test_a_closed_standard_error_does_not_hide_the_exit_status(tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 2
+
+
+def test_a_signal_that_asks_to_end_closes_everything_and_shows_in_the_status() -> None:
+    closed: list[str] = []
+
+    def work(number: signal.Signals) -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            if number == signal.SIGHUP:
+                signal.raise_signal(number)  # a closed terminal may say so twice
+            closed.append(number.name)
+
+    assert run_guarded(lambda: work(signal.SIGTERM)) == 143
+    assert run_guarded(lambda: work(signal.SIGHUP)) == 129
+    assert closed == ["SIGTERM", "SIGHUP"]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
+import re
 import signal
 import socket
-import subprocess
 import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ import zmq
 from labwire.errors import ERROR_CODES, ConfigError, LabwireError, PortTakenError, UsageError
 from labwire.testing.processes import left_behind
 from tests.rig_fixture import EYES, RunningRig, environment, run_labwire, running_rig
+from tests.terminal import on_a_terminal
 
 BARE = 'name = "bare"\n'
 
@@ -155,44 +152,76 @@ def write_clip(path: Path, *, width: int, height: int) -> None:
         file.mux(stream.encode(None))
 
 
+RUN = (sys.executable, "-m", "labwire", "run", "rig.toml", "--remote-port", "0")
+
+
 def test_on_a_terminal_it_shows_itself_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     (tmp_path / "rig.toml").write_text(EYES)
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "labwire", "run", "rig.toml", "--remote-port", "0"],
-        env={**environment(tmp_path), "TERM": "xterm"},
-        cwd=tmp_path,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - this process has one thread here
-    )
-    os.close(slave)
-    shown = b""
-    try:
-        while b"Ctrl-C ends it" not in shown or b"pupil" not in shown.partition(b"Ctrl-C ends it")[2]:
-            shown += os.read(master, 65536)
-        os.write(master, b"\x03")
-        while chunk := read_terminal(master):
-            shown += chunk
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
-    text = shown.decode()
-    assert 'rig "test-rig" runs' in text
+    with on_a_terminal(RUN, env=environment(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for('rig "test-rig" runs', "Ctrl-C ends it", "pupil")
+        terminal.type("\x03")
+        assert terminal.end() == 0
+        assert left_behind(terminal.process.pid) == []
+    text = terminal.shown.decode()
     assert "labwire: stopped" in text
     assert "Traceback" not in text
-    assert left_behind(process.pid) == []
 
 
-def read_terminal(master: int) -> bytes:
-    try:
-        return os.read(master, 65536)
-    except OSError:  # how a terminal says that nobody is left
-        return b""
+def log_of(folder: Path) -> str:
+    return (folder / "state" / "labwire" / "log" / "test-rig.log").read_text()
+
+
+def test_a_terminal_that_is_closed_ends_it_and_the_session_whole(tmp_path: Path) -> None:
+    (tmp_path / "rig.toml").write_text(EYES + '[actors.slow]\nclass = "slow:Slow"\n')
+    (tmp_path / "slow.py").write_text(SLOW)
+    with on_a_terminal(RUN, env=environment(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for("tcp://127.0.0.1:", "Ctrl-C ends it", "pupil")
+        port = re.search(rb"tcp://127.0.0.1:(\d+)", terminal.shown)
+        assert port
+        begun = run_labwire("record", "start", "cut", "--port", port[1].decode(), env=terminal.env, cwd=tmp_path)
+        assert begun.returncode == 0, begun.stderr
+        terminal.close()
+        # The shell's hang-up, behind the system's; and it has to say what it waits for to a terminal that has gone.
+        while not (tmp_path / "stopping").exists():
+            assert terminal.process.poll() is None
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.end() == 0
+        assert left_behind(terminal.process.pid) == []
+    manifest = json.loads((tmp_path / "recordings" / "cut" / "000" / "session.json").read_text())
+    assert (manifest["state"], manifest["ended"]) == ("complete", "stopped")
+    log = log_of(tmp_path)
+    assert "Traceback" not in log
+    assert "ERROR" not in log
+    assert (tmp_path / "stopped").exists(), "not by force"
+
+
+SLOW = """
+import pathlib, time
+from labwire import Actor
+class Slow(Actor):
+    def on_stop(self):
+        pathlib.Path("stopping").touch()
+        time.sleep(1.5)  # longer than the rig waits before it says for whom
+        pathlib.Path("stopped").touch()
+"""
+
+
+def test_nohup_goes_on_without_its_terminal(tmp_path: Path) -> None:
+    (tmp_path / "rig.toml").write_text(EYES)
+    ignoring = ["env", "--ignore-signal=HUP", *RUN]
+    with on_a_terminal(ignoring, env=environment(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for("tcp://127.0.0.1:", "Ctrl-C ends it", "pupil")
+        port = re.search(rb"tcp://127.0.0.1:(\d+)", terminal.shown)
+        assert port
+        terminal.close()
+        status = run_labwire(
+            "sub", "pupil.", "--count", "200", "--port", port[1].decode(), env=terminal.env, cwd=tmp_path
+        )
+        assert status.returncode == 0, status.stderr
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 0
+        assert left_behind(terminal.process.pid) == []
+    assert "Traceback" not in log_of(tmp_path)
 
 
 def test_an_actor_that_cannot_be_loaded_does_not_keep_the_rig_from_running(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from labwire.clock import RigClock
 from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import offered_by
+from labwire.signals import ASKED_TO_END, told_to_end
 from labwire.strict import Strict, find_mistakes
 from labwire.wire.bus_message import decode_payload, encode_payload
 from labwire.wire.rpc_message import Hello
@@ -317,21 +318,21 @@ class ActorRunner:
 
 
 def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:
-    """Run an actor until a signal comes, its lifeline says ``stop``, or its lifeline ends because the rig died.
+    """Run an actor until a signal asks it to end, its lifeline says ``stop`` or ends because the rig died.
 
     Args:
         runner: The actor.
         lifeline: Descriptor whose other end the rig holds; None for an actor that stands on its own.
     """
 
-    def stop(*_: object) -> None:
+    def stop(_: signal.Signals) -> None:
         runner.loop.post(runner.loop.stop)
 
-    for number in (signal.SIGTERM, *((signal.SIGINT,) if lifeline is None else ())):
-        signal.signal(number, stop)
     if lifeline is not None:
         runner.loop.watch(lifeline, lambda: _read_lifeline(runner.loop, lifeline))
-    runner.run()
+    # In a rig, Ctrl-C is for the hub alone.
+    with told_to_end(stop, ASKED_TO_END if lifeline is not None else (signal.SIGINT, *ASKED_TO_END)):
+        runner.run()
 
 
 def _read_lifeline(loop: Loop, lifeline: int) -> None:

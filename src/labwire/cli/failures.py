@@ -2,7 +2,8 @@
 
 With ``--json`` an error is one line of JSON on standard error:
 ``{"error": "PortTakenError", "message": "...", "hint": "...", "exit_code": 14, "data": {"port": 50020}}``.
-The exit status is that of `labwire.errors.ERROR_CODES`; 130 after Ctrl-C, 141 when the reader of a pipe went away.
+The exit status is that of `labwire.errors.ERROR_CODES`; 130 after Ctrl-C, 143 after SIGTERM, 129 when the terminal was
+closed, 141 when whoever read the output went away.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cyclopts import CycloptsError
 from cyclopts.exceptions import UnknownCommandError
 
 from labwire.errors import DeadlineError, InternalError, LabwireError, PeerGoneError, ResourceError, UsageError
+from labwire.signals import ASKED_TO_END, HANGUP, told_to_end
 
 _INTERRUPTED = 128 + signal.SIGINT
 _BROKEN_PIPE = 141  # 128 + SIGPIPE; Windows has no such signal
@@ -42,6 +44,34 @@ def run_guarded(call: Callable[[], Any], *, as_json: bool = False) -> int:
         call: The command. What it returns is the exit status if it is an int, else the status is 0.
         as_json: Report errors as JSON.
     """
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+    try:
+        with told_to_end(_Told().tell, ASKED_TO_END):
+            return _status_of(call, terminals, as_json=as_json)
+    finally:
+        let_go_of_the_dead()
+
+
+class _ToldToEndError(KeyboardInterrupt):
+    """A signal asked this process to end: it goes the way of Ctrl-C, so that everything is closed on it."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _Told:
+    _hung_up = False
+
+    def tell(self, number: signal.Signals) -> None:
+        if number == HANGUP:
+            if self._hung_up:
+                return  # the shell's, after the system's: what is being closed goes on closing
+            self._hung_up = True
+        raise _ToldToEndError(number)
+
+
+def _status_of(call: Callable[[], Any], terminals: Sequence[TextIO], *, as_json: bool) -> int:
     try:
         result = call()
         sys.stdout.flush()
@@ -49,12 +79,15 @@ def run_guarded(call: Callable[[], Any], *, as_json: bool = False) -> int:
         return _report(error, as_json=as_json)
     except CycloptsError as error:
         return _report(_usage_error(error), as_json=as_json)
+    except _ToldToEndError as error:
+        return 128 + error.number
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        _silence_stdout()
         return _BROKEN_PIPE
     except Exception as error:
+        if _is_of_the_terminal(error, terminals):
+            return _BROKEN_PIPE
         return _report(_of_the_machine(error) or _bug(error), as_json=as_json)
     return result if isinstance(result, int) else 0
 
@@ -157,9 +190,20 @@ def _report_folders() -> Iterator[Path]:
     yield Path(tempfile.gettempdir())
 
 
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining when it flushes standard output at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+def _is_of_the_terminal(error: Exception, terminals: Sequence[TextIO]) -> bool:
+    """Tell whether an error means that the terminal was closed: it is none any more."""
+    if not isinstance(error, OSError) or error.errno != errno.EIO or error.filename:
+        return False
+    return any(not stream.isatty() for stream in terminals)
+
+
+def let_go_of_the_dead() -> None:
+    """Have what waits for a reader that went away go nowhere, or the interpreter complains of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -26,9 +27,10 @@ def write_json(value: object) -> None:
 
 
 def remark(text: str) -> None:
-    """Write a line to standard error."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a line to standard error; if nobody is there to read it, go on."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def console(*, stderr: bool = False) -> Console:

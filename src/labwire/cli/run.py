@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from labwire.cli.banner import banner
 from labwire.cli.connection import JsonFlag
+from labwire.cli.failures import let_go_of_the_dead
 from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.program import program_name
 from labwire.errors import UsageError
@@ -34,7 +35,7 @@ def run(
     name: str | None = None,
     json: JsonFlag = False,
 ) -> int:
-    """Start a rig; without a rig file, the demo rig. Ctrl-C or SIGTERM ends it cleanly, a second Ctrl-C by force.
+    """Start a rig; without a rig file, the demo rig. Ctrl-C ends it cleanly, a second Ctrl-C by force.
 
     Args:
         rig: The rig file. `labwire config default` prints one with every option.
@@ -52,7 +53,7 @@ def run(
     hub = Hub(
         config,
         folder=str(folder),
-        on_ready=write_json if json else _show_banner(config),
+        on_ready=_tell(write_json if json else _show_banner(config)),
         say=lambda text: remark(f"labwire: {text}"),
         console_fd=None if json else _STDERR,
     )
@@ -81,6 +82,16 @@ def read_rig(
         option, line = ("--video", f'video = "{video}"') if video else ("--camera", f"camera = {camera}")
         raise UsageError(f"{option} is for the demo rig; in {rig} write {line} under [cameras.NAME]")
     return load_rig(rig, overrides)
+
+
+def _tell(write: Callable[[Ready], None]) -> Callable[[Ready], None]:
+    def tell(ready: Ready) -> None:
+        try:
+            write(ready)
+        except OSError:  # whoever was to read it has gone: the rig runs all the same
+            let_go_of_the_dead()
+
+    return tell
 
 
 def _show_banner(config: RigConfig) -> Callable[[Ready], None]:

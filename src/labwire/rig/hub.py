@@ -27,6 +27,7 @@ from labwire.rig.assembly import STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
+from labwire.signals import HANGUP, told_to_end
 from labwire.version import __version__
 from labwire.wire.rpc_message import Hello
 
@@ -144,19 +145,18 @@ class Hub:
         self._inlet.start(InletPorts(self._backbone.pub_port, self._backbone.sub_port, self._rpc.port))
         self._rpc.start()
         self._make_actor()
-        signals = self._catch_signals()
         logging.getLogger().setLevel(self._config.log.level)
-        try:
-            self._runner.start()
-            for monitor in self._peers.monitors:
-                self._runner.loop.watch(monitor, self._peers.look)
-            self._start_actors()
-            self._runner.loop.run()
-        finally:
-            self.supervisor.end_all()
-            self._runner.close()
-            self._restore_signals(signals)
-            self._close_ports()
+        with told_to_end(self._told):
+            try:
+                self._runner.start()
+                for monitor in self._peers.monitors:
+                    self._runner.loop.watch(monitor, self._peers.look)
+                self._start_actors()
+                self._runner.loop.run()
+            finally:
+                self.supervisor.end_all()
+                self._runner.close()
+                self._close_ports()
         return 0
 
     # --- start
@@ -334,6 +334,10 @@ class Hub:
                 self.supervisor.stop(child)
         self._runner.loop.every(0.02, self._await_children)
 
+    def _stop_once(self) -> None:
+        if not self._stop_asked:
+            self.stop()
+
     def _await_children(self) -> None:
         alive = [child for child in self.supervisor.children.values() if child.alive]
         if not alive:
@@ -361,15 +365,9 @@ class Hub:
 
     # --- signals and other threads
 
-    def _catch_signals(self) -> dict[signal.Signals, Any]:
-        def ask(*_: object) -> None:
-            self._post(self.stop)
-
-        return {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _restore_signals(self, handlers: dict[signal.Signals, Any]) -> None:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    def _told(self, number: signal.Signals) -> None:
+        # A terminal that closes may say so twice; only a person's second Ctrl-C means "by force".
+        self._post(self._stop_once if number == HANGUP else self.stop)
 
     def _post(self, callback: Callable[[], None]) -> None:
         if runner := getattr(self, "_runner", None):
