@@ -20,6 +20,7 @@ from labwire.bus.rpc_client import RpcClient
 from labwire.bus.subscription import Subscription
 from labwire.bus.subscription_options import Options
 from labwire.client.clock_offset import ClockOffset, measure_offset
+from labwire.client.instrument import Instrument, RigInstruments, rig_instruments
 from labwire.client.latecomer import LatecomerSubscription
 from labwire.client.ports import Ports, ask_ports
 from labwire.client.remote import Remote
@@ -40,6 +41,7 @@ _REPORT_EVERY_S = 1.0
 
 S = TypeVar("S", bound=Service)
 P = TypeVar("P", bound=msgspec.Struct)
+D = TypeVar("D")
 
 
 def connect(host: str | None = None, port: int | None = None, *, timeout_s: float = 2.0) -> Rig:
@@ -81,6 +83,7 @@ class Rig:
         actors: List, restart and stop the actors.
         bus: Last values and statistics of the bus.
         rig: Status and configuration.
+        instruments: List, describe, command, restart the instruments.
     """
 
     def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
@@ -99,6 +102,7 @@ class Rig:
         self.actors: Actors = self.service(Actors)
         self.bus: BusOperations = self.service(BusOperations)
         self.rig: RigOperations = self.service(RigOperations)
+        self.instruments: RigInstruments = rig_instruments(self._rpc_client)
 
     def __enter__(self) -> Self:
         return self
@@ -281,6 +285,19 @@ class Rig:
             return self._rpc_client().call(operation, request, target=target, timeout_s=timeout_s)
 
         return client_of(service, call)
+
+    @overload
+    def instrument(self, name: str) -> Instrument: ...
+    @overload
+    def instrument(self, name: str, driver: type[D]) -> D: ...
+    def instrument(self, name: str, driver: type[Any] | None = None) -> Any:
+        """Return an instrument, whose verbs are methods: ``rig.instrument("DMM1").measure_voltage(range=10.0)``.
+
+        Args:
+            name: Its name in the rig.
+            driver: Class of its driver, so that type checkers and editors know its verbs.
+        """
+        return self.instruments[name]
 
     def close(self) -> None:
         """Close everything, subscriptions too. Safe to call twice."""

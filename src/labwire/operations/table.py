@@ -16,6 +16,7 @@ SERVICES: dict[str, str] = {
     "actors": "labwire.operations.actors:Actors",
     "bus": "labwire.operations.bus:BusOperations",
     "record": "labwire.operations.recording:Recording",
+    "instruments": "labwire.operations.instruments:Instruments",
 }
 """Name of each service and where its class is."""
 

@@ -12,6 +12,7 @@ from labwire.rig.rig_config import RigConfig, dump
 
 STEWARD = "steward"
 RECORDER = "recorder"
+INSTRUMENTS = "instruments"
 
 
 def actor_specs(
@@ -35,10 +36,12 @@ def actor_specs(
             inherited_fds=console,
         )
 
-    return [spec(*row) for row in _rows(config, wiring, console_fd)]
+    return [spec(*row) for row in _rows(config, wiring, folder, console_fd)]
 
 
-def _rows(config: RigConfig, wiring: Wiring, console_fd: int | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _rows(
+    config: RigConfig, wiring: Wiring, folder: str, console_fd: int | None
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
     log = config.log
     yield (
         STEWARD,
@@ -59,6 +62,10 @@ def _rows(config: RigConfig, wiring: Wiring, console_fd: int | None) -> Iterator
         yield name, "labwire.actors.camera:Camera", options
     for name, source in config.sources.items():
         yield name, "labwire.actors.eyes:SimulatedEyes", {"source": msgspec.to_builtins(source)}
+    if config.instruments:
+        instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
+        options = {"instruments": instruments, "python_path": [folder], "log_level": log.level}
+        yield INSTRUMENTS, "labwire.actors.instruments:InstrumentsActor", options
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
     for name, actor in config.actors.items():

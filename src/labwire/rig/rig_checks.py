@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from labwire.errors import InvalidNameError
 from labwire.names import check_actor_name
-from labwire.rig.rig_config import RigConfig
+from labwire.rig.rig_config import INSTRUMENT_KEYS, RigConfig
 from labwire.strict import Mistake, nearest
 
-RESERVED_NAMES = {"hub": "the rig itself", "steward": "the log and the statistics", "recorder": "the recorder"}
+RESERVED_NAMES = {
+    "hub": "the rig itself",
+    "steward": "the log and the statistics",
+    "recorder": "the recorder",
+    "instruments": "the instruments' server",
+}
 """Names of actors that every rig may have."""
 
 _DOTTED_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_PARTS = ("cameras", "sources", "actors")
+_ENTRY_POINT = re.compile(r"[\w.-]+")
+_ALMOST_EQUAL = 0.9
+_PARTS = ("cameras", "sources", "instruments", "actors")
 
 
 def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
@@ -31,6 +39,7 @@ def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
     yield from _check_network(config)
     yield from _check_cameras(config)
     yield from _check_file_ipc(config, cameras)
+    yield from _check_instruments(config)
     for name, actor in config.actors.items():
         if not _DOTTED_CLASS.fullmatch(actor.actor_class):
             path = ("actors", name, "class")
@@ -105,6 +114,31 @@ def _check_file_ipc(config: RigConfig, cameras: Collection[str]) -> Iterator[Mis
     if config.file_ipc and config.file_ipc.camera not in cameras:
         camera = config.file_ipc.camera
         yield Mistake(("file_ipc", "camera"), f"there is no [cameras.{camera or 'NAME'}]", _which(camera, cameras))
+
+
+def _check_instruments(config: RigConfig) -> Iterator[Mistake]:
+    for name, instrument in config.instruments.items():
+        path, driver = ("instruments", name, "driver"), instrument.driver
+        if instrument.external:
+            if driver:
+                text = "has no meaning with external = true: somebody else starts the worker, and its driver"
+                yield Mistake(path, text, "leave it out")
+            if instrument.queue == "socket":
+                text = "a worker that somebody else starts cannot join a socket"
+                yield Mistake(("instruments", name, "queue"), text, 'write "boost" or "posix"')
+        elif not driver:
+            yield Mistake(path, "is missing", 'write "module:Class", or external = true')
+        elif not (_DOTTED_CLASS if ":" in driver else _ENTRY_POINT).fullmatch(driver):
+            yield Mistake(path, f'"{driver}" does not name a driver', 'write "module:Class", or a name without spaces')
+        yield from _check_near_keys(name, instrument.options)
+
+
+def _check_near_keys(name: str, options: Mapping[str, object]) -> Iterator[Mistake]:
+    """Find what goes to the driver, but is meant for the server: one letter wrong, or in a wrong place."""
+    for key in options:
+        close = difflib.get_close_matches(key, INSTRUMENT_KEYS, n=1, cutoff=_ALMOST_EQUAL)
+        if close:
+            yield Mistake(("instruments", name, key), "unknown key", f"did you mean {close[0]}?")
 
 
 def _which(name: str, known: Collection[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,11 +10,14 @@ import msgspec
 
 from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig
 from labwire.file_backend.config import FileIpcConfig
+from labwire.instruments.config import InstrumentConfig
 from labwire.sessions.config import RecorderConfig
 from labwire.sources.config import CameraConfig, SourceConfig
 from labwire.strict import KeyPath, Strict
 
-_CLASS = "class"
+_CLASS, _OPTIONS = "class", "options"
+INSTRUMENT_KEYS = frozenset(InstrumentConfig.__struct_fields__) - {_OPTIONS}
+"""Keys of ``[instruments.NAME]`` that are not the driver's."""
 _SECRETS = ("password", "passphrase", "secret", "token", "api_key")
 HIDDEN = "(hidden)"
 
@@ -41,6 +44,7 @@ class RigConfig(Strict):
     sources: dict[str, SourceConfig] = {}
     recorder: RecorderConfig | None = None
     file_ipc: FileIpcConfig | None = None
+    instruments: dict[str, InstrumentConfig] = {}
     actors: dict[str, ActorConfig] = {}
 
 
@@ -54,23 +58,29 @@ def dump(config: RigConfig) -> dict[str, Any]:
     tree["actors"] = {
         name: {_CLASS: actor.actor_class, **msgspec.to_builtins(actor.options)} for name, actor in config.actors.items()
     }
+    tree["instruments"] = {name: _unfolded(table) for name, table in tree["instruments"].items()}
     return _without_secrets(tree)
 
 
 def fold_options(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Move the options of actors, which stand beside `class` in a file, to where `ActorConfig` has them."""
-    actors = tree.get("actors")
-    if not isinstance(actors, dict):
-        return dict(tree)
-    return {**tree, "actors": {name: _fold(table) for name, table in cast("dict[str, Any]", actors).items()}}
+    """Move the options of actors and drivers, which stand beside the other keys in a file, to where the structs are."""
+    folded = dict(tree)
+    for part, own in (("actors", {_CLASS}), ("instruments", INSTRUMENT_KEYS)):
+        if isinstance(tables := tree.get(part), dict):
+            folded[part] = {name: _fold(table, own) for name, table in cast("dict[str, Any]", tables).items()}
+    return folded
 
 
-def _fold(table: Any) -> Any:
+def _fold(table: Any, own: Collection[str]) -> Any:
     if not isinstance(table, dict):
         return table
     keys = cast("dict[str, Any]", table)
-    folded: dict[str, Any] = {_CLASS: keys[_CLASS]} if _CLASS in keys else {}
-    return {**folded, "options": {key: value for key, value in keys.items() if key != _CLASS}}
+    folded = {key: value for key, value in keys.items() if key in own}
+    return {**folded, _OPTIONS: {key: value for key, value in keys.items() if key not in own}}
+
+
+def _unfolded(table: dict[str, Any]) -> dict[str, Any]:
+    return {**{key: value for key, value in table.items() if key != _OPTIONS}, **table[_OPTIONS]}
 
 
 def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> RigConfig:

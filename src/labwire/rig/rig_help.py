@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast, get_args, get_origin
 
 import msgspec
 
+from labwire.instruments.config import InstrumentConfig
 from labwire.rig.rig_config import ActorConfig, RigConfig
 from labwire.strict import help_of
 
@@ -32,8 +33,10 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "sources.eyes": {"kind": "simulated_eyes"},
     "recorder": {},
     "file_ipc": {"camera": "world"},
+    "instruments.DMM1": {"driver": "labwire.instruments.drivers.simulated:Multimeter"},
     "actors.alarm": {"class": "my_lab:Alarm"},
 }
+_WITH_OPTIONS = (ActorConfig, InstrumentConfig)
 
 
 class _Table(NamedTuple):
@@ -62,9 +65,10 @@ def schema() -> dict[str, Any]:
         definition["description"] = _plain(inspect.getdoc(struct) or "")
         for key, text in help_of(struct).items():
             definition["properties"][key]["description"] = _plain(text)
-    actor = definitions[ActorConfig.__name__]
-    del actor["properties"]["options"]  # in a file they stand beside `class`
-    actor["additionalProperties"] = True
+    for struct in _WITH_OPTIONS:
+        definition = definitions[struct.__name__]
+        del definition["properties"]["options"]  # in a file they stand beside the other keys
+        definition["additionalProperties"] = True
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "labwire rig file", **made}
 
 
@@ -84,9 +88,18 @@ def _tables() -> Iterator[_Table]:
         name, wanted = field.encode_name, field.type
         if get_origin(wanted) is dict:
             examples = [one for one in _EXAMPLES if one.startswith(f"{name}.")]
-            yield from (_Table(example, _struct_of(get_args(wanted)[1]), is_on=False) for example in examples)
+            for example in examples:
+                struct = _struct_of(get_args(wanted)[1])
+                yield _Table(example, struct, is_on=False)
+                yield from _tables_inside(example, struct)
         elif struct := _struct_of(wanted):
             yield _Table(name, struct, is_on=field.default is not None)
+
+
+def _tables_inside(name: str, struct: type[msgspec.Struct]) -> Iterator[_Table]:
+    for field in msgspec.structs.fields(struct):
+        if inner := _struct_of(field.type):
+            yield _Table(f"{name}.{field.encode_name}", inner, is_on=False)
 
 
 def _struct_of(wanted: Any) -> Any:
@@ -110,7 +123,7 @@ def _keys(struct: type[msgspec.Struct], example: Mapping[str, Any], *, is_on: bo
         yield f"{off}{tag} = {_toml(example[tag])}"
     for field in msgspec.structs.fields(struct):
         key = field.encode_name
-        if struct is ActorConfig and key == "options":
+        if struct in _WITH_OPTIONS and key == "options":
             yield from _comment(help_of(struct)[key])
             continue
         if _struct_of(field.type) or any(map(_struct_of, get_args(field.type))):
