@@ -12,7 +12,9 @@ import msgspec
 
 from labwire.bus.rpc_client import RpcClient
 from labwire.errors import CancelledError, LabwireError, NotFoundError, UsageError, error_from_name
+from labwire.operations.instrument_api import InstrumentApi, Parameter, Verb
 from labwire.operations.instruments import (
+    DEFAULT_TIMEOUT_MS,
     WINDOW,
     Block,
     CommandRequest,
@@ -23,8 +25,6 @@ from labwire.operations.instruments import (
 from labwire.operations.job import Job
 from labwire.operations.service import Operation, client_of
 from labwire.strict import nearest
-from labwire.wire.instrument_api import InstrumentApi, Parameter, Verb
-from labwire.wire.instrument_message import DEFAULT_TIMEOUT_MS
 
 MAX_SUBMITTED = 32
 """Most commands that `Instrument.submit` has on their way; the next one waits."""

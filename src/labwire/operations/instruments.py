@@ -19,14 +19,15 @@ from labwire.errors import (
     UsageError,
     needs_extra,
 )
+from labwire.operations.instrument_api import InstrumentApi
 from labwire.operations.job import Job
 from labwire.operations.service import Service, operation
-from labwire.wire.instrument_api import InstrumentApi
-from labwire.wire.instrument_message import DEFAULT_TIMEOUT_MS
 
 if TYPE_CHECKING:
     import numpy as np
 
+DEFAULT_TIMEOUT_MS = 5000
+"""Source: instrument-ipc, "COMMAND": the spec's example."""
 WINDOW = 16
 """Blocks of an acquisition that are sent before the caller has said that it took some."""
 MAX_COMMANDS = 100_000
