@@ -11,7 +11,7 @@ import pytest
 
 import labwire
 from labwire.bounded import POLICIES, Policy
-from labwire.bus.gap_counter import Gap
+from labwire.wire.gap_counter import Gap
 from labwire.client import Ports, Rig, connect
 from labwire.errors import DeadlineError, InvalidNameError, PeerGoneError, ProtocolError, StateError, UsageError
 from labwire.operations.bus import BusOperations

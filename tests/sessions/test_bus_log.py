@@ -13,7 +13,7 @@ from labwire.sessions import bus_log
 from labwire.sessions.bus_log import BusLog, count_messages
 from labwire.sessions.lock import is_locked
 from labwire.sessions.mcap_repair import repair_log
-from labwire.sessions.pictures import Picture
+from labwire.sessions.picture_message import PictureMessage
 from labwire.sessions.sink import ClockChange, Received
 from labwire.wire.bus_message import encode_payload, peek_header
 from tests.sessions.logs import read_messages, read_metadata, read_rows
@@ -29,7 +29,7 @@ def log(tmp_path: Path) -> Iterator[BusLog]:
     log.stop()
 
 
-def put(log: BusLog, parts: list[bytes], at_s: float = 101.0, picture: Picture | None = None) -> None:
+def put(log: BusLog, parts: list[bytes], at_s: float = 101.0, picture: PictureMessage | None = None) -> None:
     try:
         header = peek_header(parts[1]) if len(parts) > 1 else None
     except ProtocolError:
@@ -113,7 +113,7 @@ def test_topics_that_run_out_of_channels_go_to_one(
 
 
 def test_the_raw_part_of_a_picture_in_the_video_is_left_out(log: BusLog, tmp_path: Path) -> None:
-    picture = Picture(b"frame.world", 1, 1, 1.0, "gray", b"x", 0.0)
+    picture = PictureMessage(b"frame.world", 1, 1, 1.0, "gray", b"x", 0.0)
     parts = [*datum("frame.world", 1.0), b"x"]
     put(log, parts, picture=picture)
     put(log, parts)
@@ -126,7 +126,7 @@ def test_it_is_kept_when_asked_for(tmp_path: Path) -> None:
     log.prepare(session_in(tmp_path))
     log.start()
     parts = [*datum("frame.world", 1.0), b"x"]
-    put(log, parts, picture=Picture(b"frame.world", 1, 1, 1.0, "gray", b"x", 0.0))
+    put(log, parts, picture=PictureMessage(b"frame.world", 1, 1, 1.0, "gray", b"x", 0.0))
     log.stop()
     assert read_messages(tmp_path / "bus.mcap") == [tuple(parts)]
 
@@ -145,8 +145,9 @@ def test_the_log_tells_what_session_it_is_and_when_the_clock_jumped(log: BusLog,
 
 
 def test_missing_numbers_are_counted(log: BusLog) -> None:
-    for number in (4, 5, 9):
-        put(log, datum("bus.stats", 1.0, seq=number))
+    for emitter, number in (("a", 4), ("b", 70), ("a", 5), ("b", 71), ("a", 9)):
+        put(log, datum("bus.stats", 1.0, seq=number, emitter=emitter))
+    put(log, datum("bus.stats", 1.0, seq=10_000))  # nobody's number: a foreign payload may have such a key
     assert log.counters().gaps == 3
     assert "before number 9" in log.reasons["gaps"]
 

@@ -294,11 +294,11 @@ def test_gaps_are_reported(lab: Lab) -> None:
     recorder = lab.recorder()
     recorder.start("x")
     for number in (1, 2, 5):
-        recorder.put(datum("bus.stats", 1.0, seq=number), monotonic_s())
+        recorder.put(datum("bus.stats", 1.0, seq=number, emitter="steward"), monotonic_s())
     assert recorder.stop().counters["bus"].gaps == 2
     assert (
         events.GAPS,
-        {"stream": "bus", "messages": 2, "reason": "2 of b'bus.stats' are missing before number 5"},
+        {"stream": "bus", "messages": 2, "reason": "2 of b'bus.stats' from 'steward' are missing before number 5"},
     ) in (lab.events)
 
 

@@ -12,9 +12,9 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 import msgspec
 import zmq
 
-from labwire.bus.gap_counter import Gap, GapCounter
 from labwire.errors import ProtocolError
 from labwire.wire.bus_message import BusMessage, decode_message, decode_payload, decode_topic, peek_header
+from labwire.wire.gap_counter import Gap, GapCounter
 
 S = TypeVar("S", bound=msgspec.Struct)
 

@@ -19,11 +19,11 @@ import zmq
 
 from labwire.bounded import BoundedQueue
 from labwire.bus.connection_watch import ConnectionWatch
-from labwire.bus.gap_counter import Gap
 from labwire.bus.intake import Intake, TypedMessage
 from labwire.bus.subscription_options import DEPTH, DEPTH_BYTES, Options, SubscriptionStatistics
 from labwire.errors import DeadlineError, QueueFullError, StateError, UsageError
 from labwire.wire.bus_message import BusMessage, encode_payload
+from labwire.wire.gap_counter import Gap
 
 M = TypeVar("M")
 S = TypeVar("S", bound=msgspec.Struct)

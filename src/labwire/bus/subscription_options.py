@@ -9,8 +9,8 @@ import msgspec
 import zmq
 
 from labwire.bounded import Policy
-from labwire.bus.gap_counter import Gap
 from labwire.errors import ProtocolError
+from labwire.wire.gap_counter import Gap
 
 DEPTH = 10_000
 DEPTH_BYTES = 64 * 1024 * 1024

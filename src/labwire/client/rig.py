@@ -13,7 +13,6 @@ from weakref import WeakSet
 import msgspec
 import zmq
 
-from labwire.bus.gap_counter import Gap
 from labwire.bus.intake import TypedMessage
 from labwire.bus.publisher import Publisher
 from labwire.bus.rpc_client import RpcClient
@@ -32,6 +31,7 @@ from labwire.operations.recording import Recording
 from labwire.operations.rig import RigOperations, RigStatus
 from labwire.operations.service import Operation, Service, client_of
 from labwire.wire.bus_message import BusMessage, Part, encode_message, notification_topic
+from labwire.wire.gap_counter import Gap
 from labwire.wire.remote_command import CONFIRMATIONS, NOT_CONFIRMED
 
 DEFAULT_HOST = "127.0.0.1"

@@ -25,12 +25,12 @@ import msgspec
 from labwire.errors import DeviceError, StateError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.sessions import mcap_format as mcap
-from labwire.sessions.gaps import GapCounter
 from labwire.sessions.lock import try_lock
 from labwire.sessions.mcap_repair import repair_log
 from labwire.sessions.mcap_writer import Channel, McapWriter
 from labwire.sessions.sink import ClockChange, Counts, Received, Sink
 from labwire.version import __version__
+from labwire.wire.gap_counter import GapCounter
 
 FILE_NAME = "bus.mcap"
 STREAM = "bus"
@@ -115,9 +115,7 @@ class BusLog(Sink):
                 publish_time_ns = _to_ns(header.timestamp, log_time_ns)
             if (seq := header.seq) is not None and 0 <= seq <= _MAX_SEQUENCE:
                 sequence = seq
-                if missing := self._gaps.missing_before(topic, seq):
-                    self._counts.gaps += missing
-                    self.reasons["gaps"] = f"{missing} of {topic[:80]!r} are missing before number {seq}"
+                self._count_gap(topic, seq, header.emitter)
         elif len(parts) > 1:
             kind = _NOT_MSGPACK
             self._counts.malformed += 1
@@ -132,6 +130,11 @@ class BusLog(Sink):
         writer.add_message(channel, data, log_time_ns=log_time_ns, publish_time_ns=publish_time_ns, sequence=sequence)
         if len(parts) > 2 and (picture is None or self._raw_in_log):
             self._append_raw(writer, message, publish_time_ns)
+
+    def _count_gap(self, topic: bytes, seq: int, emitter: str | None) -> None:
+        if emitter is not None and (missed := self._gaps.see(emitter, topic.decode("utf-8", "replace"), seq)):
+            self._counts.gaps += missed
+            self.reasons["gaps"] = f"{missed} of {topic[:80]!r} from {emitter[:80]!r} are missing before number {seq}"
 
     def _append_raw(self, writer: McapWriter, message: Received, publish_time_ns: int) -> None:
         topic = message.parts[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 from labwire.errors import needs_extra
 from labwire.sessions.mp4_format import TIME_BASE_HZ
-from labwire.sessions.pictures import RAW_FORMATS, Picture
+from labwire.sessions.picture_message import RAW_FORMATS, PictureMessage
 
 _BEST_QUALITY = "2"  # smallest quantiser of the encoder: differences of about one grey level
 _ENCODED_AS = {"bgr": "yuvj444p", "rgb": "yuvj444p", "gray": "yuvj420p", "yuv": "yuvj422p"}
@@ -34,7 +34,7 @@ class JpegEncoder:
         self._encoder.thread_count = 1  # more would hold pictures back
         self._encoder.options = {"qmin": _BEST_QUALITY, "qmax": _BEST_QUALITY}
 
-    def encode(self, picture: Picture) -> bytes:
+    def encode(self, picture: PictureMessage) -> bytes:
         """Encode one picture."""
         pixel_format, _ = RAW_FORMATS[self._format]
         frame: Any = self._av.VideoFrame(picture.width, picture.height, pixel_format)

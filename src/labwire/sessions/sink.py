@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from labwire.operations.recordable import Recordable, StreamCounters
-from labwire.sessions.pictures import Picture
+from labwire.sessions.picture_message import PictureMessage
 from labwire.wire.bus_message import Header
 
 
@@ -24,7 +24,7 @@ class Received(NamedTuple):
     """The same moment in nanoseconds since 1970: wall clock at the start plus monotonic time since."""
     header: Header | None
     """Keys that the bus looks at; None if there is no payload or it is not a MessagePack map."""
-    picture: Picture | None = None
+    picture: PictureMessage | None = None
     """The picture that the video has taken; None if there is none or the video could not take it."""
 
 

@@ -11,8 +11,8 @@ from labwire.bounded import BoundedQueue
 from labwire.errors import DeviceError, StateError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.sessions.file_names import FileNames
+from labwire.sessions.picture_message import BadPictureError, PictureMessage, read_picture
 from labwire.sessions.picture_times import PictureTimes
-from labwire.sessions.pictures import BadPictureError, Picture, read_picture
 from labwire.sessions.sink import ClockChange, Counts, LocalRecordable
 from labwire.sessions.video_stream import VideoStream, video_name
 
@@ -57,7 +57,7 @@ class PictureVideos(LocalRecordable):
         self._waiting, self.failure = self._make_queue(), None
         return self.describe()
 
-    def _make_queue(self) -> BoundedQueue[Picture]:
+    def _make_queue(self) -> BoundedQueue[PictureMessage]:
         return BoundedQueue(
             _MAX_WAITING, "drop_new", depth_bytes=self._queue_bytes, size_of=lambda picture: len(picture.data)
         )
@@ -73,7 +73,7 @@ class PictureVideos(LocalRecordable):
         """Tell whether a topic's pictures are to become a video."""
         return topic.startswith(self._prefixes)
 
-    def take(self, parts: Sequence[bytes], monotonic_s: float) -> Picture | None:
+    def take(self, parts: Sequence[bytes], monotonic_s: float) -> PictureMessage | None:
         """Take the picture of a message; None if it must stay in the log.
 
         Only the recorder's writer thread may call this.
@@ -91,10 +91,10 @@ class PictureVideos(LocalRecordable):
             return None
         return picture
 
-    def _enqueue(self, picture: Picture) -> str:
+    def _enqueue(self, picture: PictureMessage) -> str:
         return "" if self._waiting.put(picture) else f"{self._queue_bytes} bytes of pictures wait for the disk already"
 
-    def _refuse(self, picture: Picture) -> str:
+    def _refuse(self, picture: PictureMessage) -> str:
         """Return why a picture cannot be taken; empty if it can."""
         if self._thread is None or self._session is None or self.failure is not None:
             return "the videos are closed"
@@ -117,7 +117,7 @@ class PictureVideos(LocalRecordable):
         for picture in self._waiting:
             self._write(picture)
 
-    def _write(self, picture: Picture) -> None:
+    def _write(self, picture: PictureMessage) -> None:
         try:
             if self.failure is not None:
                 raise self.failure

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from labwire.sessions.file_names import DATA_NAMES, VIDEO_NAMES, FileNames, safe_file_name
 from labwire.sessions.jpeg_encoder import JpegEncoder
+from labwire.sessions.picture_message import PictureMessage
 from labwire.sessions.picture_times import PictureTimes
-from labwire.sessions.pictures import Picture
 from labwire.sessions.timestamps import SUFFIX as TIMESTAMPS_SUFFIX
 from labwire.sessions.video_file import VideoFile
 
@@ -63,7 +63,7 @@ class VideoStream:
         self._last_pts = -1
         self._number = 0
 
-    def refuse(self, picture: Picture) -> str:
+    def refuse(self, picture: PictureMessage) -> str:
         """Return why a picture cannot be taken, empty if it can; called in the order in which `write` will be."""
         size = picture.width, picture.height
         if size != self._offered_size:
@@ -73,7 +73,7 @@ class VideoStream:
             self._size_changes += 1
         return ""
 
-    def write(self, picture: Picture) -> int:
+    def write(self, picture: PictureMessage) -> int:
         """Write one picture; return its bytes in the file.
 
         Raises:
@@ -91,7 +91,7 @@ class VideoStream:
         self._last_pts = pts
         return len(jpeg)
 
-    def _encode(self, picture: Picture) -> bytes:
+    def _encode(self, picture: PictureMessage) -> bytes:
         kind = picture.width, picture.height, picture.format
         if self._encoder is None or self._encoder[0] != kind:
             self._encoder = kind, JpegEncoder(*kind)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.sessions.jpeg_encoder import JpegEncoder
-from labwire.sessions.pictures import BadPictureError, Picture, read_picture
+from labwire.sessions.picture_message import BadPictureError, PictureMessage, read_picture
 from labwire.wire.bus_message import encode_payload
 from tests.sessions.making import jpeg, picture_parts
 
@@ -18,7 +18,7 @@ GRAY = bytes(64 * 48)
 
 def test_a_camera_picture_is_read() -> None:
     picture = read_picture(picture_parts("frame.world", 12.5, jpeg()), 3.0)
-    assert picture == Picture(b"frame.world", 64, 48, 12.5, "jpeg", jpeg(), 3.0)
+    assert picture == PictureMessage(b"frame.world", 64, 48, 12.5, "jpeg", jpeg(), 3.0)
 
 
 def test_the_jpegs_own_size_counts() -> None:
@@ -81,7 +81,7 @@ def test_raw_pictures_become_jpegs_that_look_the_same(kind: str, size: tuple[int
     pixels[..., 2] = 255 - pixels[..., 2]
     if kind == "gray":
         pixels = np.ascontiguousarray(pixels[..., 0])
-    data = JpegEncoder(width, height, kind).encode(Picture(b"", width, height, 0.0, kind, pixels.tobytes(), 0.0))
+    data = JpegEncoder(width, height, kind).encode(PictureMessage(b"", width, height, 0.0, kind, pixels.tobytes(), 0.0))
     decoded = decode(data, cv2.IMREAD_UNCHANGED)
     if kind == "rgb":
         decoded = decoded[..., ::-1]
@@ -95,6 +95,6 @@ def test_planar_colour_from_a_camera_keeps_its_planes() -> None:
     data = np.concatenate(
         [np.full(n, value, np.uint8) for n, value in ((64 * 48, 100), (32 * 48, 128), (32 * 48, 128))]
     )
-    encoded = JpegEncoder(64, 48, "yuv").encode(Picture(b"", 64, 48, 0.0, "yuv", data.tobytes(), 0.0))
+    encoded = JpegEncoder(64, 48, "yuv").encode(PictureMessage(b"", 64, 48, 0.0, "yuv", data.tobytes(), 0.0))
     decoded = decode(encoded, cv2.IMREAD_COLOR)
     assert np.abs(decoded.astype(int) - 100).max() <= 2

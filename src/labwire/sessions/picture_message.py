@@ -1,4 +1,4 @@
-"""Pictures on the bus: what a message of a ``frame.`` topic must have to become a frame of a video.
+"""A picture as it came over the bus: what a message must have to become a frame of a video.
 
 Source: ipc-backbone as Pupil Core speaks it: the payload of a ``frame.`` message has width, height, timestamp and
 format, and exactly one raw part follows.
@@ -26,8 +26,8 @@ RAW_FORMATS: dict[str, tuple[str, int]] = {
 """Format on the bus -> pixel format of the video library, bytes per pixel. ``yuv`` is planar 4:2:2 from a camera."""
 
 
-class Picture(NamedTuple):
-    """One picture that has all that a video needs."""
+class PictureMessage(NamedTuple):
+    """A message with one picture that has all that a video needs."""
 
     topic: bytes
     width: int
@@ -55,7 +55,7 @@ class _PicturePayload(msgspec.Struct):
 _decoder = msgspec.msgpack.Decoder(_PicturePayload)
 
 
-def read_picture(parts: Sequence[bytes], monotonic_s: float) -> Picture:
+def read_picture(parts: Sequence[bytes], monotonic_s: float) -> PictureMessage:
     """Read the picture in a message.
 
     Args:
@@ -80,7 +80,7 @@ def read_picture(parts: Sequence[bytes], monotonic_s: float) -> Picture:
         _check_raw(payload, len(data))
     else:
         raise BadPictureError(f"format {payload.format[:20]!r} is none of jpeg, {', '.join(RAW_FORMATS)}")
-    return Picture(parts[0], width, height, payload.timestamp, payload.format, data, monotonic_s)
+    return PictureMessage(parts[0], width, height, payload.timestamp, payload.format, data, monotonic_s)
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
