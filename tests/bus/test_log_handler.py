@@ -140,11 +140,11 @@ def test_a_flood_is_held_back_and_counted(logger: Logger, monkeypatch: pytest.Mo
         logger.log.info("%d", n)
     assert len(logger.bus.sent) == log_handler.BURST
     assert logger.handler.held_back == 70
-    now_s += 0.1
+    now_s += 0.125  # a power of two, so that nothing is rounded
     for n in range(50):
         logger.log.info("later %d", n)
     later = [payload for _, payload in logger.bus.sent[log_handler.BURST :]]
-    assert len(later) == log_handler.RECORDS_PER_S * 0.1
+    assert len(later) == log_handler.RECORDS_PER_S * 0.125
     assert later[0]["held_back_before"] == 70
     assert "held_back_before" not in later[1]
 
