@@ -1,4 +1,4 @@
-"""What an instrument can do: its verbs with their parameters, units and ranges. Derived from a driver, sent as data."""
+"""Finding a verb in what an instrument can do, and checking a command's parameters against it, on either side."""
 
 from __future__ import annotations
 
@@ -7,66 +7,26 @@ import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-import msgspec
-
 from labwire.errors import NotFoundError, UsageError
+from labwire.operations.instrument_api import InstrumentApi, Parameter, Verb
 from labwire.strict import nearest, show_value
 
+__all__ = ["InstrumentApi", "Parameter", "Verb", "check_params", "find_verb", "unknown_verb"]
+
 _SHOWN_ITEMS = 3
+_SHOWN_CHARS = 200
 
 
-class Parameter(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter of a verb."""
+def find_verb(api: InstrumentApi, name: str, instrument: str = "") -> Verb:
+    """Return a verb by its name on the wire or in Python.
 
-    name: str
-    type: str
-    """``float``, ``int``, ``str``, ``bool``, ``list[float]``, ``waveform``, or ``any``."""
-    doc: str = ""
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: list[Any] = []
-    """If not empty, the only values allowed."""
-    required: bool = True
-    default: Any = None
-    """What holds when it is not given and not required."""
-
-
-class Verb(msgspec.Struct, frozen=True, kw_only=True):
-    """One command of an instrument."""
-
-    name: str
-    """On the wire: ``MEASURE_VOLTAGE``."""
-    method: str
-    """In Python: ``measure_voltage``."""
-    doc: str = ""
-    parameters: list[Parameter] = []
-    returns: str = "none"
-    """Like `Parameter.type`; ``none`` if it returns nothing."""
-    unit: str = ""
-    """Unit of what it returns."""
-    continuous: bool = False
-    """True: it yields block after block until it is cancelled or done."""
-
-
-class InstrumentApi(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an instrument can do."""
-
-    driver: str = ""
-    """Dotted name of the driver, empty for a foreign worker that does not tell."""
-    doc: str = ""
-    verbs: list[Verb] = []
-
-    def verb(self, name: str, instrument: str = "") -> Verb:
-        """Return a verb by its name on the wire or in Python.
-
-        Raises:
-            NotFoundError: There is none.
-        """
-        found = next((verb for verb in self.verbs if name in {verb.name, verb.method}), None)
-        if found is None:
-            raise unknown_verb(name, [verb.name for verb in self.verbs], instrument)
-        return found
+    Raises:
+        NotFoundError: There is none.
+    """
+    found = next((verb for verb in api.verbs if name in {verb.name, verb.method}), None)
+    if found is None:
+        raise unknown_verb(name, [verb.name for verb in api.verbs], instrument)
+    return found
 
 
 def unknown_verb(name: str, known: Sequence[str], instrument: str = "") -> NotFoundError:
@@ -115,7 +75,9 @@ def check_params(verb: Verb, params: Mapping[str, Any], instrument: str = "") ->
 
 def _wrong(verb: Verb, instrument: str, parameter: str, text: str, value: object) -> UsageError:
     where = f"{instrument} {verb.name}" if instrument else verb.name
-    return UsageError(f"{where}: parameter {parameter!r} {text}", verb=verb.name, parameter=parameter, value=repr(value))
+    return UsageError(
+        f"{where}: parameter {parameter!r} {text}", verb=verb.name, parameter=parameter, value=repr(value)
+    )
 
 
 def _note(doc: str) -> str:
@@ -164,8 +126,10 @@ def _float(value: Any) -> float:
 def _int(value: Any) -> int:
     if type(value) is int:
         return value
-    if not isinstance(value, bool) and isinstance(value, numbers.Real) and value == (whole := math.floor(value)):
-        return whole
+    if not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(number := float(value)):
+        whole = int(value) if isinstance(value, numbers.Integral) else int(number)
+        if value == whole:
+            return whole
     raise ValueError(f"must be a whole number, not {_show(value)}")
 
 
@@ -184,23 +148,22 @@ def _str(value: Any) -> str:
 
 
 def _floats(value: Any) -> list[float]:
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f"must be a list of numbers, not {_show(value)}")
-    items = cast("Sequence[Any]", value)
-    for number, item in enumerate(items):
+    items: Any = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(items, (list, tuple)):
+        raise ValueError(f"must be a list of numbers, not {_show(value)}")  # noqa: TRY004 (_check's one error)
+    checked: list[float] = []
+    for item in cast("Sequence[Any]", items):
         try:
-            _float(item)
+            checked.append(_float(item))
         except ValueError as error:
-            raise ValueError(f"must be a list of numbers; item {number} {error}") from None
-    return [float(item) for item in items]
+            raise ValueError(f"must be a list of numbers; item {len(checked)} {error}") from None
+    return checked
 
 
-def _show(value: object) -> str:
-    if isinstance(value, list) and len(cast("list[object]", value)) > _SHOWN_ITEMS:
-        return f"a list of {len(cast('list[object]', value))}"
-    return show_value(value)
+def _show(value: Any) -> str:
+    if isinstance(value, list) and (length := len(cast("list[object]", value))) > _SHOWN_ITEMS:
+        return f"a list of {length}"
+    return show_value(cast("object", value))
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {

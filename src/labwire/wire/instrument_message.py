@@ -178,6 +178,8 @@ class CommandResponse(msgspec.Struct, frozen=True, kw_only=True):
     """See `labwire.wire.instrument_extras.WaveformHandle`."""
     block: int | msgspec.UnsetType = msgspec.UNSET
     """Number of this block of a continuous acquisition, from 0; the last response of one has none."""
+    return_type: str | msgspec.UnsetType = msgspec.UNSET
+    """Only in profile ``iss``, whose server needs it: ``double``, ``int64``, ``string``, ``bool``, ``array`` or ""."""
 
 
 class WorkerError(msgspec.Struct, frozen=True):

@@ -1,0 +1,63 @@
+"""Entry of a worker's process: ``python -m labwire.instruments.worker_process``, started by an instrument server.
+
+Standard input is both the order and the lifeline: its first line is the `WorkerSpec` as JSON, the end of the file means
+that the server has died. Standard error carries the log, see `labwire.instruments.worker_log`.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+
+import msgspec
+
+from labwire.errors import LabwireError
+from labwire.instruments.limits import apply_limits, drop_privileges
+from labwire.instruments.queues.open import open_pair
+from labwire.instruments.worker import log, run_worker
+from labwire.instruments.worker_log import log_to_stderr
+from labwire.instruments.worker_spec import WorkerSpec
+from labwire.wire.instrument_message import PROFILES
+
+_STDIN = 0
+
+
+def main() -> int:
+    """Run the worker that standard input describes; return the exit status."""
+    parent = os.getppid()
+    spec = msgspec.json.decode(_read_line(), type=WorkerSpec)
+    log_to_stderr(spec.log_level)
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server alone
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        drop_privileges()
+        sys.path[:0] = [path for path in spec.python_path if path not in sys.path]
+        profile = PROFILES[spec.profile]
+        with open_pair(spec.queue, spec.name, profile, socket_fd=spec.socket_fd) as pair:
+            apply_limits(spec.limits)
+            return run_worker(spec, pair, lifeline_fd=_STDIN, parent_pid=parent)
+    except LabwireError as error:
+        log.error("%s: %s", spec.name, error)
+        return error.codes.exit_code
+
+
+def _end(_number: int, _frame: object) -> None:
+    # As an exception, so that what the driver's code holds open is closed and the instrument is left in a safe state.
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _read_line() -> bytes:
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = os.read(_STDIN, 1)
+        if not chunk:
+            raise SystemExit(0)  # the server died before it gave the order
+        data += chunk
+    return data
+
+
+if __name__ == "__main__":
+    sys.exit(main())
