@@ -8,27 +8,20 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-import zmq
 
-from labwire.bus.access import LOOPBACK, AccessGuard
-from labwire.bus.actor_runner import ActorRunner, ActorSpec, Wiring
-from labwire.bus.backbone import Backbone
-from labwire.bus.inlet import Inlet, InletEvents, InletPorts
-from labwire.bus.peer_watch import PeerWatch
-from labwire.bus.rpc_port import RPC_INPROC, RpcPort
-from labwire.clock import RigClock
+from labwire.bus.actor_runner import ActorRunner, ActorSpec
+from labwire.bus.rpc_port import RPC_INPROC
 from labwire.errors import LabwireError
 from labwire.operations.actors import ActorStatus
 from labwire.operations.rig import RigStatus
 from labwire.rig.assembly import STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
+from labwire.rig.hub_ports import HubPorts, PortEvents
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
 from labwire.signals import HANGUP, told_to_end
-from labwire.version import __version__
 from labwire.wire.rpc_message import Hello
 
 SWITCH_INTERVAL_S = 0.0005
@@ -87,101 +80,57 @@ class Hub:
         self._on_ready, self._say = on_ready, say
         self._stop_asked = 0
         self._ready = self._others_started = False
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._clock = RigClock.create()
-        # A connection from the address that the rig listens on comes from this computer too.
-        ours = (*LOOPBACK, config.network.listen)
-        self._guard = AccessGuard(self._context, config.network.allow, self._stranger_refused, always=ours)
-        self._peers = PeerWatch(self._context, self._peer_cut)
-        self._parts: list[Backbone | Inlet | RpcPort] = []
         try:
-            self._open_ports()
+            self._ports = HubPorts(
+                config,
+                PortEvents(
+                    stranger_refused=self._stranger_refused,
+                    peer_cut=self._peer_cut,
+                    warning=self._inlet_warns,
+                    fault=self._thread_fault,
+                    actors_changed=lambda: self._post(self._actors_changed),
+                ),
+                self._is_supervised,
+            )
         except LabwireError:
-            self._close_ports()
+            self._close_console()
             raise
-
-    def _open_ports(self) -> None:
-        bus, host = self._config.bus, self._config.network.listen
-        limit = bus.max_message_bytes
-        self._backbone = Backbone(
-            self._context,
-            host=host,
-            pub_port=bus.pub_port,
-            sub_port=bus.sub_port,
-            slow_subscriber_s=bus.slow_subscriber_s,
-            max_message_bytes=limit,
-            peers=self._peers,
-        )
-        self._parts.append(self._backbone)
-        self._inlet = Inlet(
-            self._context,
-            self._clock,
-            host=host,
-            remote_port=self._config.remote.port,
-            push_port=bus.push_port,
-            replies=self._config.remote.replies,
-            version=__version__,
-            max_message_bytes=limit,
-            events=InletEvents(self._inlet_warns, self._thread_fault),
-            peers=self._peers,
-        )
-        self._parts.append(self._inlet)
-        self._rpc = RpcPort(
-            self._context,
-            host=host,
-            port=bus.rpc_port,
-            max_message_bytes=limit,
-            peers=self._peers,
-            on_change=lambda: self._post(self._actors_changed),
-            on_fault=self._thread_fault,
-        )
-        self._rpc.broker.is_supervised = self._is_supervised
-        self._parts.append(self._rpc)
+        self._wiring = self._ports.wiring
 
     def run(self) -> int:
         """Run until told to stop; return the exit status."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._backbone.start()
-        self._inlet.start(InletPorts(self._backbone.pub_port, self._backbone.sub_port, self._rpc.port))
-        self._rpc.start()
+        self._ports.start()
         self._make_actor()
         logging.getLogger().setLevel(self._config.log.level)
         with told_to_end(self._told):
             try:
                 self._runner.start()
-                for monitor in self._peers.monitors:
-                    self._runner.loop.watch(monitor, self._peers.look)
+                self._ports.watch_peers(self._runner.loop)
                 self._start_actors()
                 self._runner.loop.run()
             finally:
                 self.supervisor.end_all()
                 self._runner.close()
-                self._close_ports()
+                self._ports.close()
+                self._close_console()
         return 0
 
     # --- start
 
     def _make_actor(self) -> None:
-        host = "127.0.0.1" if self._config.network.listen in {"0.0.0.0", "*"} else self._config.network.listen
-        self._wiring = Wiring(
-            f"tcp://{host}:{self._inlet.remote_port}",
-            f"tcp://{host}:{self._backbone.pub_port}",
-            f"tcp://{host}:{self._backbone.sub_port}",
-            f"tcp://{host}:{self._inlet.push_port}",
-            f"tcp://{host}:{self._rpc.port}",
-        )
-        assert self._clock.fd is not None
+        assert self._ports.clock.fd is not None
         wiring = msgspec.structs.replace(self._wiring, rpc_url=RPC_INPROC)
         spec = ActorSpec(
             "hub",
             "labwire.rig.hub_actor:HubActor",
             wiring,
-            clock_fd=os.dup(self._clock.fd),
+            clock_fd=os.dup(self._ports.clock.fd),
             rig_name=self._config.name,
             rig_config=dump(self._config),
             log_level=self._config.log.level,
         )
-        self._runner = ActorRunner(HubActor, spec, self._context)
+        self._runner = ActorRunner(HubActor, spec, self._ports.context)
         actor = self._runner.actor
         assert isinstance(actor, HubActor)
         self._actor = actor
@@ -192,12 +141,12 @@ class Hub:
             on_stderr=lambda name, line: self._actor.log.warning("%s wrote: %s", name, line),
         )
         actor.supervisor = self.supervisor
-        actor.others = lambda: {hello.actor: tuple(hello.reacts_to) for hello in self._rpc.broker.hellos()}
+        actor.others = lambda: {hello.actor: tuple(hello.reacts_to) for hello in self._ports.broker.hellos()}
         actor.remote_actors = self._remote_actors
         actor.hub_status = self._status
 
     def _start_actors(self) -> None:
-        clock_fd = self._clock.fd
+        clock_fd = self._ports.clock.fd
         assert clock_fd is not None
         specs = actor_specs(self._config, self._wiring, clock_fd, folder=self._folder, console_fd=self._console_fd)
         for spec in specs:
@@ -217,7 +166,7 @@ class Hub:
                 self.supervisor.start(child)
 
     def _actors_changed(self) -> None:
-        for hello in self._rpc.broker.hellos():
+        for hello in self._ports.broker.hellos():
             child = self.supervisor.children.get(hello.actor)
             if child and child.state is State.STARTING and child.process and child.process.pid == hello.pid:
                 self.supervisor.is_ready(hello.actor, hello.services)
@@ -238,16 +187,17 @@ class Hub:
             return
         self._ready = True
         children = self.supervisor.children.values()
+        status = self._status([], 0.0)
         ready = Ready(
-            self._wiring.remote_url,
-            self._backbone.pub_port,
-            self._backbone.sub_port,
-            self._inlet.push_port,
-            self._rpc.port,
-            os.getpid(),
+            status.remote,
+            status.pub_port,
+            status.sub_port,
+            status.push_port,
+            status.rpc_port,
+            status.pid,
             ["hub", *(child.name for child in children if child.state is State.RUNNING)],
-            self._config.name,
-            self._config.log.file_path(self._config.name),
+            status.name,
+            status.log_file,
             self._config.network.exposed,
             [child.name for child in children if child.state is not State.RUNNING],
         )
@@ -257,7 +207,7 @@ class Hub:
     # --- what happens meanwhile
 
     def _child_died(self, child: Child, why: str) -> None:
-        self._rpc.actor_died(child.name, "died")
+        self._ports.actor_died(child.name)
         self._actor.log.error("actor %s %s", child.name, why)
         if child.name == STEWARD:
             self._say(f"actor {child.name} {why}")  # it is the one that would print it
@@ -283,37 +233,13 @@ class Hub:
         self._actor.emit("bus.hub", msgspec.structs.asdict(status), numbered=True)
 
     def _status(self, actors: list[ActorStatus], uptime_s: float) -> RigStatus:
-        proxy, inlet = self._backbone.counters(), self._inlet.counters
-        return RigStatus(
-            name=self._config.name,
-            version=__version__,
-            pid=os.getpid(),
-            uptime_s=uptime_s,
-            rig_time_s=self._clock.now(),
-            remote=self._wiring.remote_url,
-            pub_port=self._backbone.pub_port,
-            sub_port=self._backbone.sub_port,
-            push_port=self._inlet.push_port,
-            rpc_port=self._rpc.port,
-            log_file=self._config.log.file_path(self._config.name),
-            actors=actors,
-            parts_in=proxy.parts_in,
-            parts_out=proxy.parts_out,
-            remote_requests=inlet.remote_requests,
-            remote_refused=inlet.remote_refused,
-            unconfirmed=inlet.unconfirmed,
-            delayed_pending=inlet.delayed_pending,
-            undelivered=self._inlet.entry.undelivered,
-            peers_cut=self._peers.cut,
-            malformed=inlet.malformed + self._rpc.broker.malformed + self._runner.malformed,
-            strangers_refused=self._guard.refused,
-        )
+        return self._ports.status(actors, uptime_s, self._runner.malformed)
 
     def _remote_actors(self) -> list[ActorStatus]:
         ours = {"hub", *self.supervisor.children}
         return [
             ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, services=hello.services)
-            for hello in self._rpc.broker.hellos()
+            for hello in self._ports.broker.hellos()
             if hello.actor not in ours
         ]
 
@@ -351,17 +277,9 @@ class Hub:
             names = ", ".join(child.name for child in alive if child.name != STEWARD or len(alive) == 1)
             self._say(f"waiting for {names} to finish ({now_s - self._stop_began_s:.0f} s; Ctrl-C again to force)")
 
-    def _close_ports(self) -> None:
-        if self._parts:
-            self._backbone.forget_readers()
-        for part in reversed(self._parts):
-            part.stop()
-        self._peers.close()
-        self._clock.close()
+    def _close_console(self) -> None:
         if self._console_fd is not None:
             os.close(self._console_fd)
-        self._context.term()
-        self._guard.join()
 
     # --- signals and other threads
 
