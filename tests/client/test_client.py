@@ -279,6 +279,14 @@ def test_the_clock_offset_lies_within_its_uncertainty(small: SmallRig, rig: Rig)
     assert rig.now() - time.monotonic() < 0
 
 
+def test_a_rig_that_is_started_again_has_a_clock_of_its_own(small: SmallRig, rig: Rig) -> None:
+    assert abs(rig.now() - time.monotonic() - small.offset_s) < 1
+    small.close()
+    with SmallRig(small.port) as again:
+        again.offset_s = -5000.0
+        wait_until(lambda: abs(rig.now() - time.monotonic() - again.offset_s) < 1, "the other rig's time")
+
+
 def test_a_clock_that_is_no_number_is_an_error(small: SmallRig, rig: Rig) -> None:
     small._answer = lambda _: "soon"  # type: ignore[method-assign]
     with pytest.raises(ProtocolError, match="soon"):

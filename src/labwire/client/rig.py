@@ -11,18 +11,16 @@ from typing import Any, Literal, Self, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
 import msgspec
-import zmq
 
 from labwire.bus.intake import TypedMessage
 from labwire.bus.publisher import Publisher
-from labwire.bus.rpc_client import RpcClient
 from labwire.bus.subscription import Subscription
 from labwire.bus.subscription_options import Options
 from labwire.client.clock_offset import ClockOffset, measure_offset
+from labwire.client.connections import Connections
 from labwire.client.instrument import Instrument, RigInstruments, rig_instruments
 from labwire.client.latecomer import LatecomerSubscription
-from labwire.client.ports import Ports, ask_ports
-from labwire.client.remote import Remote
+from labwire.client.ports import Ports
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError
 from labwire.names import check_subject
 from labwire.operations.actors import Actors
@@ -88,21 +86,17 @@ class Rig:
 
     def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
         self.host, self.remote_port = host, port
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._remote = Remote(f"tcp://{host}:{port}", timeout_s=timeout_s, context=self._context)
+        self._connections = Connections(host, port, timeout_s=timeout_s)
+        self._remote = self._connections.remote
         self._lock = threading.RLock()
-        self._ports: tuple[int, Ports] | None = None  # with the generation of the Remote that told them
-        self._publisher: Publisher | None = None
-        self._rpc: RpcClient | None = None
         self._subscriptions: WeakSet[Subscription[Any]] = WeakSet()
-        self._offset: tuple[float, ClockOffset] | None = None
+        self._offset: tuple[float, int, ClockOffset] | None = None  # when, of which generation, what
         self._reported_s = 0.0
-        self._closed = False
         self.record: Recording = self.service(Recording)
         self.actors: Actors = self.service(Actors)
         self.bus: BusOperations = self.service(BusOperations)
         self.rig: RigOperations = self.service(RigOperations)
-        self.instruments: RigInstruments = rig_instruments(self._rpc_client)
+        self.instruments: RigInstruments = rig_instruments(self._connections.rpc)
 
     def __enter__(self) -> Self:
         return self
@@ -115,10 +109,7 @@ class Rig:
     @property
     def ports(self) -> Ports:
         """Ports of the bus; asked anew when the connection to the Remote was made anew."""
-        with self._lock:
-            if self._ports and self._ports[0] == self._remote.generation:
-                return self._ports[1]
-            return self.refresh()
+        return self._connections.ports
 
     def refresh(self) -> Ports:
         """Ask the Remote for the ports; after a restart with other ones, connect anew.
@@ -127,12 +118,7 @@ class Rig:
             PeerGoneError: No rig answers.
             DeadlineError: A rig is there, but it does not answer in time.
         """
-        ports = ask_ports(self._remote)
-        with self._lock:
-            if self._ports and self._ports[1] != ports:
-                self._forget_connections()
-            self._ports = self._remote.generation, ports
-        return ports
+        return self._connections.refresh()
 
     def status(self) -> RigStatus:
         """Tell how the rig is."""
@@ -184,7 +170,7 @@ class Rig:
         Raises:
             PeerGoneError: At the first use: the bus is not there.
         """
-        publisher = self._publisher or self._connected_publisher()
+        publisher = self._connections.publisher or self._connections.connected_publisher()
         try:
             if publisher.publish(topic, payload, raw):
                 return True
@@ -224,11 +210,14 @@ class Rig:
         Raises:
             PeerGoneError: The bus is not there.
         """
-        usual: dict[str, Any] = {"context": self._context, "find_again": self._sub_url_again}
+        usual: dict[str, Any] = {
+            "context": self._connections.context,
+            "find_again": self._connections.sub_url_again,
+        }
         # Gaps are reported in any case, but looked for only where that is cheap or asked for.
         usual["count_gaps"] = options.get("on_gap") is not None or (decode and typed is None)
         options = cast("Options", {**usual, **options, "on_gap": self._telling(options.get("on_gap"))})
-        url, wanted = self._sub_url(), prefixes or ("",)
+        url, wanted = self._connections.sub_url, prefixes or ("",)
         if last:
             subscription = LatecomerSubscription(url, wanted, **options)
         elif typed is not None:
@@ -266,9 +255,10 @@ class Rig:
         A ``T`` that somebody else sends is noticed a minute later at most; `clock_offset` always asks.
         """
         with self._lock:
-            if self._offset is None or time.monotonic() - self._offset[0] > _OFFSET_HOLDS_S:
-                self._offset = time.monotonic(), self.clock_offset()
-            return self._offset[1].now()
+            now_s, generation = time.monotonic(), self._remote.generation
+            if self._offset is None or self._offset[1] != generation or now_s - self._offset[0] > _OFFSET_HOLDS_S:
+                self._offset = now_s, generation, self.clock_offset()
+            return self._offset[2].now()
 
     # --- operations
 
@@ -282,7 +272,7 @@ class Rig:
         """
 
         def call(operation: Operation, request: msgspec.Struct) -> Any:
-            return self._rpc_client().call(operation, request, target=target, timeout_s=timeout_s)
+            return self._connections.rpc().call(operation, request, target=target, timeout_s=timeout_s)
 
         return client_of(service, call)
 
@@ -301,14 +291,12 @@ class Rig:
 
     def close(self) -> None:
         """Close everything, subscriptions too. Safe to call twice."""
-        self._closed = True
-        self._remote.close()
+        self._connections.close()
         with self._lock:
             subscriptions = list(self._subscriptions)
-            self._forget_connections()
         for subscription in subscriptions:
             subscription.close()
-        self._context.term()
+        self._connections.context.term()
 
     # --- inside
 
@@ -319,16 +307,6 @@ class Rig:
         except ValueError:
             raise ProtocolError(f"{self._remote.url} does not tell its time: {reply[:80]!r}") from None
 
-    def _sub_url(self) -> str:
-        return f"tcp://{self.host}:{self.ports.sub}"
-
-    def _sub_url_again(self) -> str | None:
-        """Tell subscriptions that lost the bus where it is now, if that is known at once."""
-        try:
-            return self._sub_url() if self._remote.connected else None
-        except LabwireError:
-            return None
-
     def _await(self, subscription: Subscription[Any]) -> None:
         try:
             if not subscription.wait_subscribed(self.send, self._remote.timeout_s):
@@ -338,34 +316,13 @@ class Rig:
 
     def _publish_again(self, publisher: Publisher, topic: str, payload: Mapping[str, Any], raw: Sequence[Part]) -> bool:
         """Publish what the publisher could not: it may be connected to ports that are no more."""
-        if publisher.statistics().connected or not (self._remote.connected or self._closed):
+        if publisher.statistics().connected or not (self._remote.connected or self._connections.closed):
             return False
         try:
-            again = self._connected_publisher()
+            again = self._connections.connected_publisher()
         except (PeerGoneError, DeadlineError):
             return False
         return again is not publisher and again.publish(topic, payload, raw)
-
-    def _rpc_client(self) -> RpcClient:
-        with self._lock:
-            port = self.ports.rpc
-            if port is None:
-                raise StateError(f"{self._remote.url} is not a labwire rig: it has no operations", url=self._remote.url)
-            if self._rpc is None:
-                self._rpc = RpcClient(f"tcp://{self.host}:{port}", context=self._context)
-            return self._rpc
-
-    def _connected_publisher(self) -> Publisher:
-        with self._lock:
-            ports = self.ports  # forgets the publisher of other ports
-            if self._publisher is None:
-                push = f"tcp://{self.host}:{ports.push}" if ports.push else None
-                publisher = Publisher(f"tcp://{self.host}:{ports.pub}", push, context=self._context)
-                if not publisher.wait_connected(self._remote.timeout_s):
-                    publisher.close()
-                    raise PeerGoneError(f"the bus at {self.host}:{ports.pub} does not answer")
-                self._publisher = publisher
-            return self._publisher
 
     def _telling(self, on_gap: Callable[[Gap], None] | None) -> Callable[[Gap], None]:
         """Report gaps to the bus, where ``bus.stats`` shows them, besides telling the caller."""
@@ -389,16 +346,7 @@ class Rig:
                     gaps[topic] = gaps.get(topic, 0) + missed
         with contextlib.suppress(LabwireError):  # a report that fails is made again with the next gap
             report = {"actor": f"client-{os.getpid()}", "gaps": gaps}
-            self._connected_publisher().notify_raw("bus.report", report)
-
-    def _forget_connections(self) -> None:
-        publisher, self._publisher = self._publisher, None
-        rpc, self._rpc = self._rpc, None
-        self._ports = self._offset = None
-        if publisher:
-            publisher.close()
-        if rpc:
-            rpc.close()
+            self._connections.connected_publisher().notify_raw("bus.report", report)
 
 
 def _text(prefix: str | bytes) -> str:
