@@ -53,6 +53,10 @@ class Bell(Actor):
             self.leave()
 
 
+class PickyBell(Bell):
+    hears = ("door.", "leave")
+
+
 class Broken(Actor):
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
@@ -68,10 +72,10 @@ def hub() -> Iterator[Hub]:
 class Run:
     """An actor that runs on a thread."""
 
-    def __init__(self, hub: Hub, name: str = "bell", actor_class: str = "m:Bell") -> None:
+    def __init__(self, hub: Hub, name: str = "bell", actor_class: str = "m:Bell", kind: type[Bell] = Bell) -> None:
         assert hub.clock.fd is not None
         spec = ActorSpec(name, actor_class, hub.wiring, clock_fd=os.dup(hub.clock.fd))
-        self.runner = ActorRunner(Bell, spec)
+        self.runner = ActorRunner(kind, spec)
         assert isinstance(self.runner.actor, Bell)
         self.bell = self.runner.actor
         self.error: BaseException | None = None
@@ -107,6 +111,16 @@ def test_the_order_of_its_life(hub: Hub) -> None:
     assert run.stop() == ["made", "start", "notify a", "stop"]
     assert run.error is None
     wait_until(lambda: not hub.rpc.broker.hellos(), "goodbye")
+
+
+def test_it_hears_the_subjects_that_it_names_and_documents_itself(hub: Hub) -> None:
+    documents = hub.subscriber(b"notify.meta.doc")
+    run = Run(hub, kind=PickyBell).start()
+    for subject in ("window.opened", "door.opened", "meta.should_doc", "leave"):
+        hub.ask(f"notify.{subject}".encode(), pack({"subject": subject}))
+    run.join()
+    assert run.bell.story == ["made", "start", "notify door.opened", "notify meta.should_doc", "notify leave", "stop"]
+    assert unpack(documents.recv_multipart()[1])["class"] == "PickyBell"
 
 
 def test_what_comes_after_its_end_is_not_its_business(hub: Hub) -> None:

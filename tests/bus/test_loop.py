@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 import zmq
@@ -129,6 +130,82 @@ def test_sockets_and_descriptors_call_back(loop: Loop) -> None:
         loop.run()
         loop.unwatch(read)
     os.close(read)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_a_stream_is_taken_in_bulk_and_what_comes_alone_at_once(loop: Loop, pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    seen: list[bytes] = []
+    clock_s: list[float] = []
+
+    def take() -> None:
+        seen.append(os.read(read, 1000))
+        clock_s.append(time.monotonic())
+
+    loop.watch(read, take, rest_s=0.05)
+    os.write(write, b"a")
+    loop.run_once(LIMIT_S)
+    assert seen == [b"a"], "no rest before the first"
+
+    def send() -> None:
+        os.write(write, b"s")
+
+    feed = loop.every(0.001, send)
+    while len(seen) < 4:
+        loop.run_once(LIMIT_S)
+    feed.cancel()
+    loop.unwatch(read)
+    assert all(after_s - before_s >= 0.05 for before_s, after_s in pairwise(clock_s))
+    assert max(map(len, seen)) > 1
+
+
+def test_what_rests_may_be_unwatched_and_watched_again(loop: Loop, pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    seen: list[str] = []
+
+    def note(what: str) -> Callable[[], None]:
+        return lambda: seen.append(f"{what} {os.read(read, 1000).decode()}")
+
+    loop.watch(read, note("first"), rest_s=LIMIT_S)
+    os.write(write, b"a")
+    loop.run_once(LIMIT_S)
+    loop.unwatch(read)
+    loop.unwatch(read)
+    os.write(write, b"b")
+    loop.run_once(0)
+    assert seen == ["first a"]
+    loop.watch(read, note("second"))
+    loop.run_once(LIMIT_S)
+    loop.unwatch(read)
+    assert seen == ["first a", "second b"]
+
+
+def test_the_end_of_a_rest_does_not_wake_what_was_unwatched(loop: Loop, pipe: tuple[int, int]) -> None:
+    read, write = pipe
+    seen: list[bytes] = []
+
+    def take_and_go() -> None:
+        seen.append(os.read(read, 1000))
+        loop.unwatch(read)
+
+    loop.watch(read, take_and_go, rest_s=0.001)
+    os.write(write, b"a")
+    loop.run_once(LIMIT_S)
+    loop.watch(read, lambda: seen.append(os.read(read, 1000)), rest_s=0.001)
+    os.write(write, b"b")
+    loop.run_once(LIMIT_S)
+    loop.unwatch(read)
+    os.write(write, b"c")
+    loop.call_later(0.01, loop.stop)
+    loop.run()
+    assert seen == [b"a", b"b"]
 
 
 def test_a_callback_may_unwatch_another_that_is_ready(loop: Loop) -> None:

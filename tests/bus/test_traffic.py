@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from labwire.bus import traffic
 from labwire.bus.ports import Connection
 from labwire.bus.traffic import MAX_KEPT_BYTES, OTHERS, LastValues, ReaderWatch, TopicCounter
+from labwire.wire.zmtp import Heard
 from tests.packing import pack
 
 
-def message(topic: str, *raw: bytes, **payload: object) -> list[bytes]:
-    return [topic.encode(), pack(payload), *raw]
+def heard(parts: list[bytes]) -> Heard:
+    return Heard(parts[0], parts[1] if len(parts) > 1 else None, sum(map(len, parts)))
+
+
+def message(topic: str, *raw: bytes, **payload: object) -> Heard:
+    return heard([topic.encode(), pack(payload), *raw])
 
 
 def test_rates_are_of_the_interval_and_totals_of_all() -> None:
@@ -54,14 +59,15 @@ def test_a_flood_of_topics_ends_up_in_one_row(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_nobody_can_read_is_counted(parts: list[bytes]) -> None:
     counter = TopicCounter()
-    counter.count(parts)
+    counter.count(heard(parts))
     assert (counter.malformed, counter.total) == (1, 1)
 
 
 def test_what_can_be_read_is_not() -> None:
     counter = TopicCounter()
-    for parts in (message("x"), message("notify.x", subject="x"), [b"x", pack({n: n for n in range(70_000)})]):
-        counter.count(parts)
+    large = heard([b"x", pack({n: n for n in range(70_000)})])
+    for fine in (message("x"), message("notify.x", subject="x"), large):
+        counter.count(fine)
     assert counter.malformed == 0
 
 
@@ -69,8 +75,8 @@ def test_what_can_be_read_is_not() -> None:
 def test_garbage_is_only_counted(messages: list[list[bytes]]) -> None:
     counter, last = TopicCounter(), LastValues()
     for parts in messages:
-        counter.count(parts)
-        last.keep(parts, 0.0)
+        counter.count(heard(parts))
+        last.keep(heard(parts), 0.0)
     last.find("")
     assert sum(row.total for row in counter.take(1.0)) == len(messages)
 
@@ -93,9 +99,9 @@ def test_what_is_too_large_or_unreadable_is_not_shown(monkeypatch: pytest.Monkey
     monkeypatch.setattr(traffic, "MAX_TOPICS", 3)
     last = LastValues()
     last.keep(message("big", x=bytes(MAX_KEPT_BYTES)), 0.0)
-    last.keep([b"single"], 0.0)
-    last.keep([b"junk", b"\xc1"], 0.0)
-    last.keep([b"\xff", b"\x80"], 0.0)
+    last.keep(heard([b"single"]), 0.0)
+    last.keep(heard([b"junk", b"\xc1"]), 0.0)
+    last.keep(heard([b"\xff", b"\x80"]), 0.0)
     last.keep(message("good"), 0.0)
     last.keep(message("one too many"), 0.0)
     assert [value.topic for value in last.find("")] == ["good"]

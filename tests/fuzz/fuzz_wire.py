@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
     include=["labwire.wire"]
 ):
-    from labwire.wire import bus_message, remote_command
+    from labwire.wire import bus_message, remote_command, zmtp
 
 from labwire.errors import ProtocolError
 
@@ -46,10 +46,28 @@ def test_one_input(data: bytes) -> None:
             assert header.seq is None or header.seq == payload["seq"]
         except ProtocolError:
             continue
+    listen(parts)
     if parts:
         command = remote_command.parse_request(parts)
         assert isinstance(command, remote_command.RemoteCommand)
         assert isinstance(command, remote_command.Forward) == (len(parts) > 1 and _is_utf8(parts[0]))
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+
+def listen(pieces: list[bytes]) -> None:
+    """Give the parts to the listening end of ZMTP, in pieces and as one: both hear the same, or neither does."""
+    assert heard_in([GREETING, *pieces]) == heard_in([GREETING + b"".join(pieces)])
+
+
+def heard_in(chunks: list[bytes]) -> list[zmtp.Heard] | None:
+    """Return what a listener hears; None if it refuses."""
+    listener = zmtp.Listener(max_part_bytes=16)
+    try:
+        return [message for chunk in chunks for message in listener.receive(chunk)]
+    except ProtocolError:
+        return None
 
 
 def _is_utf8(part: bytes) -> bool:

@@ -7,28 +7,29 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
-import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.bus.log_book import Console, LogFile, format_record
 from labwire.bus.ports import connections
 from labwire.bus.status_line import StatusLine
+from labwire.bus.tap import Tap
 from labwire.bus.traffic import LastValues, ReaderWatch, TopicCounter
-from labwire.errors import LabwireError
+from labwire.errors import LabwireError, PeerError
 from labwire.names import MAX_NAME_CHARS, MAX_TOPIC_BYTES
 from labwire.operations.bus import BusOperations, BusStats, GapReport
 from labwire.operations.bus import LastValues as LastValueList
 from labwire.strict import Strict
 from labwire.wire.bus_message import decode_payload
+from labwire.wire.zmtp import Heard
 
-_BATCH = 500
 _STATS_S = 1.0
 _LOOK_S = 0.25
 _REPORT_HOLDS_S = 3.0
-_SUBSCRIBED_LIMIT_S, _SUBSCRIBED_STEP_MS = 2.0, 5
+_REST_S = 0.01  # a stream is taken in bulk, so that its readers have the machine for themselves
+_JOIN_LIMIT_S, _JOIN_STEP_S, _JOIN_AGAIN_S = 2.0, 0.005, 0.1
 _MAX_REPORTED = 1000
 _MAX_GAPS_OF_READER = 100
-_LOGGING, _REPORT, _RECORDER = b"logging.", b"bus.report", b"recorder.state"
+_OWN = _LOGGING, _REPORT, _RECORDER = b"logging.", b"bus.report", b"recorder.state"
 NOISY_HZ = 10.0
 
 
@@ -47,6 +48,7 @@ class Steward(Actor, BusOperations):
     """Keeps the log file, the terminal, the statistics and the last values of a rig."""
 
     Config = StewardConfig
+    hears = ("rig.", "recording.")
     options: StewardConfig
 
     def __init__(self, context: ActorContext) -> None:
@@ -61,29 +63,23 @@ class Steward(Actor, BusOperations):
         self._line = StatusLine()
         self._stats_s = time.monotonic()
         self._stats = self._take_stats()
-        self._sub = context.zmq_context.socket(zmq.SUB)
-        self._sub.linger = 0
-        self._sub.rcvhwm = 100_000
+        self._tap: Tap | None = None
+        self._drained_s = 0.0
 
     def on_start(self) -> None:
-        """Subscribe to everything; from the moment that it is ready it misses nothing."""
-        self._sub.subscribe(b"")
-        self._sub.connect(self.context.sub_url)
-        deadline = time.monotonic() + _SUBSCRIBED_LIMIT_S
-        while not self._sub.poll(_SUBSCRIBED_STEP_MS) and time.monotonic() < deadline:
-            self.emit("bus.ready", {"actor": self.name, "road": "steward"})
-        self.context.loop.watch(self._sub, self._drain)
+        """Listen to everything; from the moment that it is ready it misses nothing."""
+        self._join()
         self.every(_LOOK_S, self._look_at_readers)
         self.every(_STATS_S, self._publish_stats)
 
     def on_stop(self) -> None:
         """Write what has arrived, then close."""
         deadline = time.monotonic() + 0.5
-        while time.monotonic() < deadline and self._sub.poll(50):
+        while self._tap and time.monotonic() < deadline and self._tap.wait(0.05):
             self._drain()
+        self._leave()
         self._console.end_status()
         self._log_file.close()
-        self._sub.close()
 
     def on_notify(self, notification: Notification) -> None:
         """Keep the log, count messages by topic, remember the last ones, watch for readers that do not keep up.
@@ -104,7 +100,7 @@ class Steward(Actor, BusOperations):
 
     def last(self, prefix: str = "") -> LastValueList:
         """See `BusOperations.last`."""
-        self._drain()  # what the caller has caused just now is in the socket already
+        self._drain()  # what the caller has caused just now has arrived already
         return self._last.find(prefix)
 
     def stats(self) -> BusStats:
@@ -113,29 +109,53 @@ class Steward(Actor, BusOperations):
 
     # --- every message
 
-    def _drain(self) -> None:
-        now_s = time.monotonic()
-        for _ in range(_BATCH):
-            try:
-                parts = self._sub.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._topics.count(parts)
-            self._last.keep(parts, now_s)
-            topic = parts[0]
-            if topic.startswith((_LOGGING, _REPORT, _RECORDER)):
-                self._take_own(topic, parts)
+    def _join(self) -> None:
+        tap = self._tap = Tap(self.context.sub_url, self._take, limit_s=_JOIN_LIMIT_S)
+        deadline = time.monotonic() + _JOIN_LIMIT_S
+        while not tap.wait(_JOIN_STEP_S) and time.monotonic() < deadline:
+            self.emit("bus.ready", {"actor": self.name, "road": "steward"})
+        self.context.loop.watch(tap.fileno(), self._drain, rest_s=_REST_S)
 
-    def _take_own(self, topic: bytes, parts: list[bytes]) -> None:
+    def _leave(self) -> None:
+        if self._tap:
+            self.context.loop.unwatch(self._tap.fileno())
+            self._tap.close()
+            self._tap = None
+
+    def _join_again(self, why: str) -> None:
         try:
-            payload = decode_payload(parts[1])
-        except (LabwireError, IndexError):
-            return  # counted as malformed already
-        if topic.startswith(_LOGGING):
+            self._join()
+        except PeerError:
+            self.call_later(_JOIN_AGAIN_S, lambda: self._join_again(why))
+        else:
+            self.log.warning("the log and the statistics lack what came meanwhile: %s", why)
+
+    def _drain(self) -> None:
+        if not self._tap:
+            return
+        self._drained_s = time.monotonic()
+        try:
+            self._tap.drain()
+        except PeerError as error:  # we stood still and were cut; if the hub has died, the lifeline will tell
+            self._leave()
+            self._join_again(str(error))
+
+    def _take(self, message: Heard) -> None:
+        self._topics.count(message)
+        self._last.keep(message, self._drained_s)
+        if message.topic.startswith(_OWN):
+            self._take_own(message)
+
+    def _take_own(self, message: Heard) -> None:
+        try:
+            payload = decode_payload(message.payload or b"")
+        except LabwireError:
+            return  # somebody's mistake; what is not even a map has been counted
+        if message.topic.startswith(_LOGGING):
             text = format_record(payload)
             self._log_file.write(text)
             self._console.show_record(text, str(payload.get("levelname")))
-        elif topic == _REPORT:
+        elif message.topic == _REPORT:
             self._take_report(payload)
         else:
             self._line.recorder = payload

@@ -75,6 +75,10 @@ class Actor:
     offers: Sequence[Service] = ()
     """Services that other objects implement for it, besides those that its own class does; set before `on_start`."""
 
+    hears: ClassVar[tuple[str, ...]] = ("",)
+    """Subjects that reach `on_notify`, as prefixes; all by default. An actor that names the few it needs sleeps while
+    others pass. ``meta.should_doc`` is heard by all."""
+
     def __init__(self, context: ActorContext) -> None:
         self.context = context
         self.name = context.name

@@ -32,6 +32,7 @@ from labwire.wire.rpc_message import Hello
 READY_LIMIT_S = 10.0
 _READY_STEP_MS = 20
 _READY_TOPIC = "bus.ready"
+_ALWAYS_HEARD = ("meta.should_doc", "clock.changed")
 _FOLLOW_CLOCK_S = 10.0  # clocks of two computers drift apart by up to 0.1 ms a second
 _HELLO_S = 1.0
 _BATCH = 100
@@ -128,7 +129,8 @@ class ActorRunner:
         self._sub = self._context.socket(zmq.SUB)
         self._sub.linger = 0
         self._sub.rcvhwm = 10_000
-        self._sub.subscribe(NOTIFY)
+        for subject in (*actor_class.hears, *_ALWAYS_HEARD):
+            self._sub.subscribe(NOTIFY + subject)
         self._sub.connect(wiring.sub_url)
         self._log_handler = BusLogHandler(self._publisher, logging.getLevelNamesMapping()[spec.log_level])
         self.actor = self._make_actor(actor_class, config)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import zmq
 
@@ -33,6 +33,11 @@ class Timer:
         self.cancelled = True
 
 
+class _Watched(NamedTuple):
+    callback: Callback
+    rest_s: float
+
+
 class Loop:
     """Sockets, file descriptors, timers and callbacks from other threads, served one at a time.
 
@@ -43,7 +48,7 @@ class Loop:
     def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
         self._on_fault = on_fault
         self._poller = zmq.Poller()
-        self._watched: dict[Any, Callback] = {}
+        self._watched: dict[Any, _Watched] = {}
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._posted: deque[Callback] = deque()
@@ -56,14 +61,21 @@ class Loop:
         """Callbacks that other threads posted while `MAX_POSTED` were waiting."""
         self.watch(self._wake_read, self._drain_wake)
 
-    def watch(self, source: zmq.Socket[Any] | int, callback: Callback) -> None:
-        """Call back when a socket or file descriptor can be read (or has reached its end)."""
+    def watch(self, source: zmq.Socket[Any] | int, callback: Callback, *, rest_s: float = 0.0) -> None:
+        """Call back when a socket or file descriptor can be read (or has reached its end).
+
+        Args:
+            source: What to look at.
+            callback: Takes what is there.
+            rest_s: After each call the source is left alone for so long: what comes alone is taken at once, a stream in
+                bulk, with a wake-up per rest instead of one per message.
+        """
         self._poller.register(source, zmq.POLLIN)
-        self._watched[source] = callback
+        self._watched[source] = _Watched(callback, rest_s)
 
     def unwatch(self, source: zmq.Socket[Any] | int) -> None:
         """Stop watching."""
-        if self._watched.pop(source, None):
+        if self._watched.pop(source, None) and source in self._poller:
             self._poller.unregister(source)
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
@@ -114,8 +126,10 @@ class Loop:
     def run_once(self, limit_s: float) -> None:
         """Serve what is ready, waiting for at most `limit_s` seconds."""
         for source, _ in self._poller.poll(self._timeout_ms(limit_s)):
-            if callback := self._watched.get(source):
-                self._guarded(callback)
+            if watched := self._watched.get(source):
+                self._guarded(watched.callback)
+                if watched.rest_s:
+                    self._rest(source, watched)
         self.run_posted()
         self._run_timers()
 
@@ -137,6 +151,15 @@ class Loop:
             self.unwatch(self._wake_read)
             os.close(self._wake_read)
             os.close(self._wake_write)
+
+    def _rest(self, source: Any, watched: _Watched) -> None:
+        def look_again() -> None:
+            if self._watched.get(source) is watched:
+                self._poller.register(source, zmq.POLLIN)
+
+        if self._watched.get(source) is watched:
+            self._poller.unregister(source)
+            self.call_later(watched.rest_s, look_again)
 
     def _add(self, timer: Timer, delay_s: float) -> Timer:
         if not math.isfinite(delay_s):

@@ -10,11 +10,13 @@ from labwire.errors import LabwireError
 from labwire.names import NOTIFY
 from labwire.operations.bus import LastValue, ReaderStats, TopicStats
 from labwire.wire.bus_message import decode_payload, peek_header
+from labwire.wire.zmtp import Heard
 
 MAX_TOPICS = 2000
 """Topics that are counted one by one; a flood of invented topics ends up in one row."""
 OTHERS = "(others)"
 _NOTIFY = NOTIFY.encode()
+_MAP_STARTS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))  # how a MessagePack map begins
 MAX_KEPT_BYTES = 64 * 1024
 """Payloads above this are not kept as last values."""
 
@@ -35,9 +37,9 @@ class TopicCounter:
         self.malformed = 0
         """Messages whose second part does not begin as a MessagePack map does; notifications without a subject."""
 
-    def count(self, parts: list[bytes]) -> None:
+    def count(self, message: Heard) -> None:
         """Count one message."""
-        topic = parts[0]
+        topic = message.topic
         row = self._rows.get(topic)
         if row is None:
             if len(self._rows) >= MAX_TOPICS:
@@ -46,9 +48,8 @@ class TopicCounter:
         row.messages += 1
         row.total += 1
         self.total += 1
-        for part in parts:
-            row.size_bytes += len(part)
-        if _is_malformed(parts):
+        row.size_bytes += message.size_bytes
+        if _is_malformed(message):
             self.malformed += 1
 
     def take(self, interval_s: float) -> list[TopicStats]:
@@ -64,14 +65,14 @@ class TopicCounter:
         return sorted(stats, key=lambda row: -row.messages_hz)
 
 
-def _is_malformed(parts: list[bytes]) -> bool:
-    first = parts[1][0] if len(parts) > 1 and parts[1] else 0
-    if not (0x80 <= first <= 0x8F or first in {0xDE, 0xDF}):  # how a MessagePack map begins
+def _is_malformed(message: Heard) -> bool:
+    payload = message.payload
+    if not payload or payload[0] not in _MAP_STARTS:
         return True
-    if not parts[0].startswith(_NOTIFY):
+    if not message.topic.startswith(_NOTIFY):
         return False  # reading all of every message would cost the steward too much
     try:
-        return peek_header(parts[1]).subject is None
+        return peek_header(payload).subject is None
     except LabwireError:
         return True
 
@@ -82,15 +83,15 @@ class LastValues:
     def __init__(self) -> None:
         self._values: dict[bytes, tuple[bytes, float]] = {}
 
-    def keep(self, parts: list[bytes], now_s: float) -> None:
+    def keep(self, message: Heard, now_s: float) -> None:
         """Keep a message if its payload is not too large; a flood of new topics is not kept."""
-        topic = parts[0]
+        topic, payload = message.topic, message.payload
         if (
-            len(parts) > 1
-            and len(parts[1]) <= MAX_KEPT_BYTES
+            payload is not None
+            and len(payload) <= MAX_KEPT_BYTES
             and (topic in self._values or len(self._values) < MAX_TOPICS)
         ):
-            self._values[topic] = parts[1], now_s
+            self._values[topic] = payload, now_s
 
     def find(self, prefix: str) -> list[LastValue]:
         """Return what is kept under a prefix; payloads that nobody could read are left out."""

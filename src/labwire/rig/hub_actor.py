@@ -41,6 +41,8 @@ _PART_OF_PUPIL_ALWAYS_ON = {"Frame_Publisher", "Annotation_Capture", "Pupil_Remo
 class HubActor(Actor, Actors, RigOperations):
     """Runs the bus, the Remote and the actors of the rig."""
 
+    hears = ("start_plugin", "stop_plugin", *_NOBODY)
+
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
         self._born_s = time.monotonic()
