@@ -1,0 +1,343 @@
+"""Commands and answers over one pair of queues, and who receives for whom.
+
+No thread of its own stands between a caller and the queue: the first caller that waits *leads*, which means it receives
+for all; the others *follow*, asleep until the leader has their answer or hands the role on. Where nobody's thread waits
+(futures, heartbeats), a standby thread leads (`labwire.instruments.standby`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, QueueFullError
+from labwire.instruments.calls import Answer, Call, closed_bell, ring
+from labwire.instruments.ledger import Hooks, Ledger
+from labwire.instruments.queues.contract import DEPTH, SEND_TIMEOUT_S, SLICE_S, QueuePair
+from labwire.instruments.status import Counts
+from labwire.wire.instrument_message import (
+    CommandResponse,
+    Message,
+    MessageType,
+    Profile,
+    decode_error,
+    decode_message,
+)
+
+DEATH_GRACE_S = 2.0
+"""How long a caller waits to be told why its worker has died."""
+_SHOWN_BYTES = 60
+
+_traffic = logging.getLogger("labwire.instruments.traffic")
+
+
+class Exchange:
+    """Both queues of one worker incarnation, with all calls that wait for an answer.
+
+    Args:
+        instrument: Its name.
+        pair: Its queues, of this incarnation alone.
+        profile: Layout of the messages.
+        extras: The worker is our own: it may send batches, blocks and compressed payloads.
+        counts: Where to count.
+        hooks: Whom to tell.
+        log_traffic: Log every message (instrument-ipc, "Debugging": INSTRUMENT_IPC_DEBUG).
+    """
+
+    def __init__(
+        self,
+        instrument: str,
+        pair: QueuePair,
+        profile: Profile,
+        *,
+        extras: bool,
+        counts: Counts,
+        hooks: Hooks,
+        log_traffic: bool = False,
+    ) -> None:
+        self.instrument, self.pair, self.profile = instrument, pair, profile
+        self.ledger = Ledger(instrument, extras=extras, counts=counts, hooks=hooks)
+        self.standby_bell = closed_bell()
+        self.buried = threading.Event()
+        """Set when the worker is dead and every call has its answer or error."""
+        self.death: str | None = None
+        self.ready = False
+        self.last_sign_s: float | None = None
+        """When it last sent anything."""
+        self.last_look_s = time.monotonic()
+        """When its queue was last found empty: silence counts up to here, not up to now."""
+        self.next_deadline_s = 0.0
+        """When the standby looks at the deadlines of unattended calls again."""
+        self._lost = False
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._leading = False
+        self._followers: dict[int, Call] = {}
+        self._send, self._receive = pair.requests.send, pair.responses.receive
+        if log_traffic:
+            self._log_traffic()
+
+    # --- callers
+
+    def send(self, call: Call, message: bytes, priority: int = 0) -> None:
+        """Put a command into the queue; from now on its answer is waited for.
+
+        Raises:
+            DeadlineError: The queue stayed full; data ``queue_full``.
+            PeerGoneError: The worker has died.
+        """
+        self.register(call)
+        try:
+            self.put(message, priority, call.deadline_s)
+        except BaseException:
+            self.ledger.pop(call.number)
+            raise
+        if call.unattended and not self._leading:
+            ring(self.standby_bell)
+
+    def register(self, call: Call) -> None:
+        """Wait for the answer of a command that is about to be sent.
+
+        Raises:
+            PeerGoneError: The worker has died.
+        """
+        call.sent_s = time.monotonic()
+        self.ledger.add(call)
+        if call.unattended and call.deadline_s < self.next_deadline_s:
+            self.next_deadline_s = call.deadline_s
+            self.pair.responses.wake()  # who receives there would look too late
+        if self.death is not None:  # only now: whoever buries first sets it, then looks at what is pending
+            self.ledger.pop(call.number)
+            raise self.died()
+
+    def put(self, message: bytes, priority: int, deadline_s: float) -> None:
+        """Put a message into the queue, waiting at most 1 s for room (instrument-ipc, "Queue Timeout").
+
+        Raises:
+            DeadlineError: The queue stayed full; data ``queue_full``.
+            PeerGoneError: The worker has died.
+        """
+        try:
+            self._send(message, min(SEND_TIMEOUT_S, max(0.0, deadline_s - time.monotonic())), priority)
+        except QueueFullError as error:
+            if self.death is not None:
+                raise self.died() from error
+            waiting = len(self.ledger.pending)
+            self._hooks.report("queue_full", {"depth": DEPTH, "waiting": waiting})
+            raise DeadlineError(
+                f"{self.instrument}: the request queue stayed full ({error}); its worker is stuck or slow",
+                instrument=self.instrument,
+                queue_full=True,
+                waiting=waiting,
+            ) from error
+        except PeerGoneError as error:
+            self.lose(str(error))
+            self.buried.wait(DEATH_GRACE_S)
+            raise self.died() from error
+
+    def wait(self, call: Call) -> CommandResponse:
+        """Wait for the answer of a call, receiving for others meanwhile if nobody else does.
+
+        Raises:
+            DeadlineError: None came in time; one that comes later is dropped.
+            PeerGoneError: The worker has died.
+            ProtocolError: The worker answered with garbage.
+        """
+        try:
+            if call.answer is None:
+                self.attend(call)
+        except BaseException:
+            self.ledger.abandon(call)
+            raise
+        answer = call.answer
+        if answer is None:
+            answer = self._unanswered(call)
+        if isinstance(answer, LabwireError):
+            raise answer
+        return answer
+
+    def attend(self, call: Call) -> None:
+        """Return when a call has an answer, is past its deadline, or the worker is dead and all has been said."""
+        with self._lock:
+            leads = not self._leading and not self._lost and self.death is None
+            if leads:
+                self._leading = True
+            else:
+                call.wake = closed_bell()
+                self._followers[call.number] = call
+        if leads:
+            self._lead(call)
+        else:
+            self._follow(call)
+        if call.answer is None and (self._lost or self.death is not None):
+            self.buried.wait(DEATH_GRACE_S)
+
+    def _unanswered(self, call: Call) -> Answer:
+        if self.death is not None or self._lost:
+            self.ledger.abandon(call)
+            return call.answer or self.died()
+        return self.ledger.time_out(call) or call.answer or self.died()
+
+    def died(self) -> PeerGoneError:
+        """Return the error of whatever waits for a worker that has died."""
+        why = self.death or "its end of the queue is gone"
+        return PeerGoneError(f"Worker died: {self.instrument}: {why}", instrument=self.instrument, why=why)
+
+    # --- leader and followers
+
+    def _lead(self, call: Call) -> None:
+        try:
+            while call.answer is None and self.death is None:
+                left_s = call.deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return
+                self.receive(min(left_s, SLICE_S))
+        except PeerGoneError as error:
+            self.lose(str(error))
+        finally:
+            self.hand_on()
+
+    def _follow(self, call: Call) -> None:
+        assert call.wake
+        try:
+            while call.answer is None and not call.leads:
+                left_s = call.deadline_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                call.wake.acquire(timeout=left_s)
+        except BaseException:
+            if self._leave_followers(call):
+                self.hand_on()
+            raise
+        if self._leave_followers(call):
+            self._lead(call)
+
+    def _leave_followers(self, call: Call) -> bool:
+        """Return whether the role was handed to the one who leaves."""
+        with self._lock:
+            self._followers.pop(call.number, None)
+            leads, call.leads = call.leads, False
+            return leads
+
+    def try_lead(self) -> bool:
+        """Take the role for a standby, if it is free."""
+        with self._lock:
+            if self._leading or self._lost:
+                return False
+            self._leading = True
+            return True
+
+    def hand_on(self) -> None:
+        """Give the role to a follower without an answer; if there is none, it is free."""
+        with self._lock:
+            if self.death is None and not self._lost:
+                for number, call in tuple(self._followers.items()):
+                    del self._followers[number]
+                    if call.answer is None and call.wake is not None:
+                        call.leads = True
+                        ring(call.wake)
+                        return
+            self._leading = False
+        if self.ledger.unattended or self.death is not None:
+            ring(self.standby_bell)
+
+    @property
+    def leading(self) -> bool:
+        """Whether somebody receives."""
+        return self._leading
+
+    def lose(self, why: str) -> None:
+        """Note that the worker's end is gone; nobody receives any more until the supervisor has buried it."""
+        self._lost = True
+        self._hooks.on_lost(why)
+
+    # --- what is received; only ever by the one who leads
+
+    def receive(self, timeout_s: float) -> bool:
+        """Take one message and act on it; False if none came.
+
+        Raises:
+            PeerGoneError: The worker's end of the queue is gone.
+        """
+        data = self._receive(timeout_s)
+        if data is None:
+            self.last_look_s = time.monotonic()
+            return False
+        try:
+            message = decode_message(data, self.profile)
+            self.last_sign_s = time.monotonic()
+            if message.type is MessageType.RESPONSE:
+                self.ledger.take_response(message)
+            else:
+                self._take_other(message)
+        except ProtocolError as error:
+            self.ledger.counts.protocol_errors += 1
+            self._hooks.report("protocol_error", {"error": str(error), "begins_with": repr(data[:_SHOWN_BYTES])})
+        return True
+
+    def _take_other(self, message: Message) -> None:
+        kind = message.type
+        if kind is MessageType.HEARTBEAT:
+            if not self.ready:
+                self.ready = True
+                ring(self.standby_bell)
+        elif kind is MessageType.ERROR:
+            error = decode_error(message.payload)
+            if error.fatal:
+                self.lose(f"{error.error_message} (error code {error.error_code})")
+            else:
+                self.ledger.take_error(message.id, error)
+        elif kind is not MessageType.SYNC_ACK:
+            raise ProtocolError(f"a worker never sends {kind.value}")
+
+    # --- the end
+
+    def die(self, why: str) -> None:
+        """Note that the worker is dead: no call waits any longer. From any thread; `bury` must follow."""
+        self.death = why
+        self.pair.responses.wake()
+        ring(self.standby_bell)
+
+    def bury(self) -> int:
+        """Take what the worker answered before it died, fail everything else; return how many calls failed."""
+        try:
+            for _ in range(2 * DEPTH):
+                if not self.receive(0):
+                    break
+        except PeerGoneError:
+            pass  # read to its end
+        return self.fail_all()
+
+    def fail_callers(self) -> None:
+        """Fail the calls that threads wait for; those of futures may run somebody's code and are left to `bury`."""
+        pending = tuple(self.ledger.pending.items())
+        self.ledger.fail((number for number, call in pending if not call.unattended), self.died)
+
+    def fail_all(self) -> int:
+        """Fail every call that waits; return how many."""
+        return self.ledger.fail(tuple(self.ledger.pending), self.died)
+
+    def _log_traffic(self) -> None:
+        send, receive = self._send, self._receive
+
+        def logged_send(message: bytes, timeout_s: float, priority: int = 0) -> None:
+            send(message, timeout_s, priority)
+            _traffic.info("%s < %s", self.instrument, describe(message, self.profile))
+
+        def logged_receive(timeout_s: float) -> bytes | None:
+            data = receive(timeout_s)
+            if data is not None:
+                _traffic.info("%s > %s", self.instrument, describe(data, self.profile))
+            return data
+
+        self._send, self._receive = logged_send, logged_receive
+
+
+def describe(data: bytes, profile: Profile) -> str:
+    """Return a message as a line of text."""
+    try:
+        message = decode_message(data, profile)
+    except ProtocolError as error:
+        return f"garbage: {error}"
+    return f"{message.type.value} id={message.id} {message.payload.decode('utf-8', 'backslashreplace')}"

@@ -1,0 +1,51 @@
+"""Hands events out on a thread of its own, so that a slow or broken receiver holds up nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from labwire.bounded import BoundedQueue
+
+DEPTH = 10_000
+
+OnEvent: TypeAlias = Callable[[str, str, dict[str, Any]], None]
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """A thread that calls `on_event`, in order; when it is far too slow, the oldest events are dropped and counted.
+
+    Args:
+        on_event: Called with kind, name of the instrument, and data.
+    """
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._queue: BoundedQueue[tuple[str, str, dict[str, Any]]] = BoundedQueue(DEPTH, "drop_old")
+        self._thread = threading.Thread(target=self._run, name="labwire-instrument-events", daemon=True)
+        self._thread.start()
+
+    def report(self, kind: str, name: str, data: dict[str, Any]) -> None:
+        """Tell an event, from any thread."""
+        self._queue.put((kind, name, data))
+
+    def close(self) -> None:
+        """Hand out what is left, then end. Safe to call twice."""
+        self._queue.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _run(self) -> None:
+        dropped = 0
+        for kind, name, data in self._queue:
+            try:
+                self._on_event(kind, name, data)
+            except Exception:
+                _log.exception("on_event failed for %s of instrument %s", kind, name)
+            if (now_dropped := self._queue.statistics().dropped) != dropped:
+                _log.error("%d events of instruments were dropped: on_event is too slow", now_dropped - dropped)
+                dropped = now_dropped

@@ -1,0 +1,219 @@
+"""Workers that crash, hang, lie or never start: what callers are told, and how it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
+from labwire.instruments.config import LimitsConfig
+from labwire.instruments.instrument import back_off_s
+from labwire.instruments.status import State
+from tests.instruments.server_kit import config, serving, wait_until
+
+DRIVERS = "tests.instruments.server_drivers:"
+
+
+def test_a_crash_fails_what_waits_and_the_worker_is_started_again() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config())
+        first = server.call("DMM1", "PID")
+        crash = server.submit("DMM1", "CRASH")
+        waiting = [server.submit("DMM1", "ECHO", {"value": number}) for number in range(10)]
+        for future in (crash, *waiting):
+            with pytest.raises(PeerGoneError, match="Worker died: DMM1: ended by SIGSEGV"):
+                future.result()
+        second = server.call("DMM1", "PID")
+        assert second != first
+        died = events.wait_for("died")
+        assert (died["pid"], died["exit_code"], died["failed_calls"]) == (first, -signal.SIGSEGV, 11)
+        assert events.wait_for("restarted")["pid"] == second
+        status = server.status("DMM1")
+        assert (status.restarts, status.incarnation, status.failed) == (1, 2, 11)
+        assert "SIGSEGV" in status.last_error
+        assert any("Segmentation fault" in str(data) for data in events.of("log"))  # what faulthandler wrote
+
+
+def test_leader_and_followers_are_told_of_a_death() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config())
+        pid = server.call("DMM1", "PID")
+        told: list[str] = []
+
+        def wait() -> None:
+            try:
+                server.call("DMM1", "SLEEP", {"duration_s": 30}, timeout_ms=60_000)
+            except PeerGoneError as error:
+                told.append(str(error))
+
+        threads = [threading.Thread(target=wait) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: server.status("DMM1").waiting == 5)
+        os.kill(pid, signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        assert told == ["Worker died: DMM1: ended by SIGKILL"] * 5
+        assert events.wait_for("died")["failed_calls"] == 5
+
+
+def test_an_exit_in_the_middle_of_a_command_is_a_death() -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config())
+        with pytest.raises(PeerGoneError, match="ended with exit code 7"):
+            server.call("DMM1", "LEAVE", {"code": 7})
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+        with pytest.raises(PeerGoneError, match="ended with exit code 0"):
+            server.call("DMM1", "LEAVE", {"code": 0})
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+
+
+def test_a_worker_that_hangs_is_killed() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(heartbeat_timeout_s=0.6))
+        with pytest.raises(PeerGoneError, match=r"sent no heartbeat for .* and was killed"):
+            server.call("DMM1", "STOP_ITSELF", timeout_ms=20_000)
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+        assert events.of("died")[0]["exit_code"] == -signal.SIGKILL
+
+
+def test_a_worker_that_hangs_while_idle_is_killed() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(heartbeat_timeout_s=0.6))
+        os.kill(server.call("DMM1", "PID"), signal.SIGSTOP)
+        events.wait_for("restarted")
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+
+
+def test_a_long_command_is_no_silence() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(heartbeat_timeout_s=0.6))
+        assert server.call("DMM1", "SLEEP", {"duration_s": 1.2}) == 1.2
+        assert not events.of("died")
+
+
+def test_a_stuck_worker_is_restarted_if_that_is_wanted() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(stuck_restart_s=0.3))
+        with pytest.raises(DeadlineError):
+            server.call("DMM1", "SLEEP", {"duration_s": 60}, timeout_ms=50)
+        assert "was stuck for" in events.wait_for("died")["why"]
+        events.wait_for("restarted")
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+
+
+@pytest.mark.parametrize("queue", ["socket"])
+def test_a_killed_worker_leaves_nothing(queue: str) -> None:
+    pytest.importorskip("numpy")
+    before = set(os.listdir("/dev/shm"))
+    with serving() as (server, events):
+        server.add("SCOPE", config(queue=queue))
+        server.submit("SCOPE", "SLEEP", {"duration_s": 0.3})
+        with pytest.raises(DeadlineError):
+            server.call("SCOPE", "ARRAY", timeout_ms=20)
+        wait_until(lambda: [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")])
+        os.kill(server.status("SCOPE").pid or 0, signal.SIGKILL)
+        events.wait_for("died")
+        assert not [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")]
+    assert set(os.listdir("/dev/shm")) <= before
+
+
+def test_back_off() -> None:
+    assert [back_off_s(deaths) for deaths in range(1, 9)] == [0.0, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0]
+    assert back_off_s(10**6) == 10.0
+
+
+def test_a_worker_that_dies_again_and_again_is_given_up() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(driver=DRIVERS + "DiesWhileOpening", restart_tries=2), wait=False)
+        given_up = events.wait_for("given_up")
+        assert "SIGKILL" in given_up["last_error"]
+        died = events.of("died")
+        assert [data.get("starts_again_in_s") for data in died] == [0.0, 0.2, None]
+        assert server.status("DMM1").state is State.GIVEN_UP
+        with pytest.raises(StateError, match=r"given_up.*SIGKILL"):
+            server.call("DMM1", "ECHO", {"value": 1})
+        with pytest.raises(PeerGoneError, match="SIGKILL"):
+            server.start("DMM1")
+
+
+def test_commands_answered_between_deaths_keep_it_from_being_given_up() -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config(restart_tries=1))
+        for _ in range(4):
+            assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+            with pytest.raises(PeerGoneError):
+                server.call("DMM1", "LEAVE")
+
+
+def test_without_restart_a_death_is_the_end() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(restart=False))
+        with pytest.raises(PeerGoneError):
+            server.call("DMM1", "CRASH")
+        assert events.wait_for("given_up")["why"] == "restart is off"
+        with pytest.raises(StateError):
+            server.call("DMM1", "ECHO", {"value": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"driver": DRIVERS + "CannotOpen"}, "no instrument at GPIB0::7"),
+        ({"driver": "no.such:Driver"}, "there is no module"),
+        ({"options": {"nonsense": 1}}, "nonsense"),
+        ({"driver": DRIVERS + "DiesWhileOpening"}, "SIGKILL"),
+    ],
+)
+def test_one_that_cannot_start_is_told_and_not_there(changes: dict[str, object], text: str) -> None:
+    with serving() as (server, _):
+        with pytest.raises(PeerGoneError, match=f"Worker died: DMM1: .*{text}"):
+            server.add("DMM1", config(**changes))
+        assert server.names() == []
+
+
+def test_a_start_that_takes_too_long_ends() -> None:
+    with serving() as (server, _):
+        with pytest.raises(LabwireError, match=r"was not ready within 0\.3 s"):
+            server.add("DMM1", config(driver=DRIVERS + "SlowToStart", start_timeout_s=0.3))
+        assert server.names() == []
+
+
+def test_a_hopeless_one_is_not_tried_again() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(driver="no.such:Driver"), wait=False)
+        events.wait_for("given_up")
+        assert len(events.of("died")) == 1
+
+
+def test_a_worker_that_ignores_its_end_is_killed() -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(stop_timeout_s=0.2, heartbeat_timeout_s=60))
+        future = server.submit("DMM1", "STOP_ITSELF", timeout_ms=60_000)
+        wait_until(lambda: _state_of(server.status("DMM1").pid) == "T")
+        server.stop("DMM1")
+        assert events.wait_for("stopped")["exit_code"] == -signal.SIGKILL
+        with pytest.raises(PeerGoneError):
+            future.result()
+
+
+def test_commands_sent_while_it_starts_are_executed_when_it_is_ready() -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config(driver=DRIVERS + "SlowToStart"), wait=False)
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+
+
+def test_memory_is_limited() -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config(limits=LimitsConfig(memory_mb=400)))
+        with pytest.raises(LabwireError):
+            server.call("DMM1", "ARRAY", {"points": 500_000_000})
+        assert server.call("DMM1", "ECHO", {"value": 1}) == 1
+
+
+def _state_of(pid: int | None) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
