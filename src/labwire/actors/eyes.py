@@ -56,7 +56,8 @@ class SimulatedEyes(Actor):
 
         Emits data:
             ``pupil.<eye id>.2d``, ``pupil.<eye id>.3d``: Pupil data; its method says that it is simulated.
-            ``gaze.3d.01.``: Gaze data.
+            ``gaze.3d.01.``: Gaze data of both eyes together.
+            ``gaze.3d.<eye id>.``: Gaze data of one eye, while not both are seen well: during a blink.
         """
         if notification["subject"] == "pupil_detector.broadcast_properties":
             for eye in self.options.source.eyes:
