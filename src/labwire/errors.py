@@ -144,35 +144,35 @@ class Codes(NamedTuple):
     http_status: int
     """Status of the HTTP API."""
     ack_code: int
-    """Error code in an acknowledgement of the image stream."""
+    """Code in an ACK of the image stream (`labwire.wire.tcp_frame.AckCode`); 0: the code of the frame that failed."""
     worker_code: int
     """``error_code`` in an instrument worker's response."""
 
 
 # Exit codes 1 and 2 keep their usual meaning (failure, wrong usage); 64 and above stay free for shells.
 ERROR_CODES: dict[type[LabwireError], Codes] = {
-    LabwireError: Codes(1, 500, 1, 1),
-    UsageError: Codes(2, 400, 2, 2),
-    ConfigError: Codes(3, 400, 3, 3),
-    InvalidNameError: Codes(2, 422, 4, 4),
-    NotFoundError: Codes(4, 404, 5, 5),
-    StateError: Codes(5, 409, 6, 6),
-    PeerError: Codes(6, 502, 7, 7),
+    LabwireError: Codes(1, 500, 0, 1),
+    UsageError: Codes(2, 400, 0, 2),
+    ConfigError: Codes(3, 400, 0, 3),
+    InvalidNameError: Codes(2, 422, 0, 4),
+    NotFoundError: Codes(4, 404, 0, 5),
+    StateError: Codes(5, 409, 0, 6),
+    PeerError: Codes(6, 502, 0, 7),
     ProtocolError: Codes(6, 502, 8, 8),
-    PeerGoneError: Codes(7, 503, 9, 9),
-    CommandFailedError: Codes(17, 502, 22, 22),
-    RefusedError: Codes(8, 403, 10, 10),
-    LimitError: Codes(9, 507, 11, 11),
-    TooLargeError: Codes(9, 413, 12, 12),
-    QueueFullError: Codes(9, 429, 13, 13),
-    DiskLowError: Codes(10, 507, 14, 14),
-    DeadlineError: Codes(11, 504, 15, 15),
-    CancelledError: Codes(12, 499, 16, 16),
-    ResourceError: Codes(13, 503, 17, 17),
-    PortTakenError: Codes(14, 503, 18, 18),
-    DeviceError: Codes(15, 503, 19, 19),
-    MissingExtraError: Codes(16, 501, 20, 20),
-    InternalError: Codes(70, 500, 21, 21),
+    PeerGoneError: Codes(7, 503, 0, 9),
+    CommandFailedError: Codes(17, 502, 0, 22),
+    RefusedError: Codes(8, 403, 6, 10),
+    LimitError: Codes(9, 507, 0, 11),
+    TooLargeError: Codes(9, 413, 8, 12),
+    QueueFullError: Codes(9, 429, 0, 13),
+    DiskLowError: Codes(10, 507, 5, 14),
+    DeadlineError: Codes(11, 504, 0, 15),
+    CancelledError: Codes(12, 499, 0, 16),
+    ResourceError: Codes(13, 503, 7, 17),
+    PortTakenError: Codes(14, 503, 7, 18),
+    DeviceError: Codes(15, 503, 7, 19),
+    MissingExtraError: Codes(16, 501, 0, 20),
+    InternalError: Codes(70, 500, 0, 21),
 }
 
 
