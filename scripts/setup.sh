@@ -25,11 +25,12 @@ find_python() {
     "install one, or name it: LABWIRE_PYTHON=/path/to/python3 $0"
 }
 
-# What an environment of a set is made from: the interpreter, the lock, the project's entry points.
+# What an environment of a set is made from: the interpreter, the lock, the project's entry points, its C files.
 stamp_of() {
   {
     "$VENV/bin/python" -c 'import sys; print(sys.version_info[:2])'
-    cat "$ROOT/requirements/$1.lock" "$ROOT/pyproject.toml"
+    cat "$ROOT/requirements/$1.lock" "$ROOT/pyproject.toml" "$ROOT/hatch_build.py"
+    cat "$ROOT"/src/labwire/instruments/queues/{build.py,native/*.[ch]}
   } | git hash-object --stdin
 }
 
