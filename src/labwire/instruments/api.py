@@ -117,7 +117,10 @@ def _float(value: Any) -> float:
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError(f"must be a number, not {_show(value)}")
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ValueError("is too large for a number with a point") from None
     if not math.isfinite(value):
         raise ValueError(f"must be a finite number, not {value}: JSON has no form for it")
     return value

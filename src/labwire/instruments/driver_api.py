@@ -34,7 +34,7 @@ def quantity(unit: str = "", *, ge: float | None = None, le: float | None = None
     return Quantity(unit, ge, le)
 
 
-_PLAIN: Mapping[Any, str] = {float: "float", int: "int", str: "str", bool: "bool", type(None): "none"}
+_PLAIN: Mapping[Any, str] = {float: "float", int: "int", str: "str", bool: "bool", None: "none", type(None): "none"}
 _ARRAYS = ("Waveform", "ndarray", "NDArray")
 _NO_VERBS = frozenset({"open", "close", "verbs"})
 _SECTION = re.compile(r"(Args|Arguments|Parameters|Returns|Yields|Raises|Example|Examples|Note|Notes|Source):\s*")

@@ -1,0 +1,3 @@
+"""A driver whose import fails."""
+
+X = 1 / 0
