@@ -24,6 +24,7 @@ NOTIFY = "notify."
 DELAYED = "delayed_notify."
 LOGGING = "logging."
 FRAME = "frame."
+INSTRUMENT = "instrument."
 
 _ACTOR = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

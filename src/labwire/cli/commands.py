@@ -43,6 +43,21 @@ _COMMANDS = (
         "The class is looked for in this folder too. Ctrl-C ends it. Example: "
         "`labwire actor my_lab:Alarm --rig 192.168.1.7:50020 volume=3`.",
     ),
+    Command(
+        "worker",
+        "labwire.cli.worker:worker",
+        RIG,
+        "Run the driver of an instrument here, for a server that does not start it itself.\n\n"
+        "The rig says `external = true` for such an instrument; a foreign server needs nothing. Example: "
+        "`labwire worker DMM1 --driver my_lab:Dmm resource=ASRL1::INSTR`.",
+    ),
+    Command(
+        "queues",
+        "labwire.cli.queues:queues",
+        RIG,
+        "Show the instruments' queues on this computer, without taking a message out of them.\n\n"
+        "With --clean, those that a dead server left are removed, after a question.",
+    ),
     Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files."),
     Command(
         "doctor",
@@ -82,9 +97,26 @@ _COMMANDS = (
         "R, R NAME, r: start and stop a recording. C, c: start and stop a calibration. T SECONDS, t: set and tell rig "
         "time. v: version. PUB_PORT, SUB_PORT, PUSH_PORT, RPC_PORT: ports. Works with Pupil Core as well.",
     ),
+    Command(
+        "call",
+        "labwire.cli.call:call",
+        TALK,
+        "Send a command to an instrument, and print what it returns.\n\n"
+        "Examples: `labwire call DMM1 MEASURE_VOLTAGE range=10 samples=100`, "
+        "`labwire call SCOPE1 READ_WAVEFORM points=1000 --save wave.npy`. `labwire instruments` lists the instruments, "
+        "`labwire instruments DMM1` the commands of one.",
+    ),
+    Command(
+        "script",
+        "labwire.cli.script:script",
+        TALK,
+        "Run a Python file of commands to instruments.\n\n"
+        "The file can use `rig`, `instrument(NAME)`, `progress(ITERABLE)` and `args` at once. Example: "
+        "`for volts in progress(range(10)): instrument('DMM1').measure_voltage(range=volts)`.",
+    ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )
-_OWN_MODULES = {"record": "labwire.cli.record:app"}
+_OWN_MODULES = {"record": "labwire.cli.record:app", "instruments": "labwire.cli.instruments:app"}
 """Services that have more commands than operations."""
 _ELSEWHERE = {"rig"}
 """Services whose operations are commands above: ``status`` and ``config show``."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 from cyclopts import App
 
 from labwire.cli.commands import SETUP, commands
-from labwire.cli.failures import run_guarded
+from labwire.cli.program import run_program
 from labwire.version import __version__
 
 
@@ -36,15 +36,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: What was typed after ``labwire``; None means the arguments of this process.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    app = make_app()
-
-    def call() -> object:
-        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-
-    sys.exit(run_guarded(call, as_json=_wants_json(arguments)))
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "--json" in ours
+    sys.exit(run_program(make_app(), sys.argv[1:] if argv is None else argv))

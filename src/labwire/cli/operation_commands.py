@@ -32,7 +32,7 @@ def connect(connection: Connection) -> AbstractContextManager[Any]:
 
 
 def service_app(
-    service: type[Service], connect: Connect = connect, instead: Mapping[str, Callable[..., None]] | None = None
+    service: type[Service], connect: Connect = connect, instead: Mapping[str, Callable[..., Any]] | None = None
 ) -> App:
     """Return a group of commands, one for each operation of a service.
 
@@ -41,22 +41,35 @@ def service_app(
         connect: Opens the connection.
         instead: Commands that do more than their operation, by its name.
     """
-    app = App(name=service.service, help=service.__doc__, group_commands=Group("Commands"))
+    app, own = App(name=service.service, help=service.__doc__, group_commands=Group("Commands")), instead or {}
     for place, operation in enumerate(service.operations().values()):
         name = operation.name.replace("_", "-")
-        command = (instead or {}).get(operation.name) or command_of(service, operation, connect)
+        command = own.get(operation.name) or command_of(service, operation, connect)
         app.command(command, name=name, sort_key=place)
     return app
 
 
-def command_of(service: type[Service], operation: Operation, connect: Connect = connect) -> Callable[..., None]:
-    """Return the function behind the command of one operation."""
+def command_of(
+    service: type[Service],
+    operation: Operation,
+    connect: Connect = connect,
+    show: Callable[[Any, Connection], None] | None = None,
+) -> Callable[..., None]:
+    """Return the function behind the command of one operation.
+
+    Args:
+        service: Its service.
+        operation: The operation.
+        connect: Opens the connection.
+        show: Prints what it answered; by default `finish`.
+    """
+    end = show or finish
 
     def command(*args: Any, **kwargs: Any) -> None:
         connection: Connection = kwargs.pop(_CONNECTION, HERE)
         with connect(connection) as rig:
             client = rig.service(service, timeout_s=connection.timeout_s)
-            finish(getattr(client, operation.name)(*args, **kwargs), connection)
+            end(getattr(client, operation.name)(*args, **kwargs), connection)
 
     signature = _signature(getattr(service, operation.name))
     command.__name__ = operation.name

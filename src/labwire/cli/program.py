@@ -1,11 +1,36 @@
-"""How this program was called: for the commands that it tells people to type."""
+"""A program of the command line: how it was called, and how it runs."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from cyclopts import App
+
+from labwire.cli.failures import run_guarded
+
+
+def run_program(app: App, argv: Sequence[str]) -> int:
+    """Run a program and return its exit status; errors are told as `labwire.cli.failures` has it.
+
+    Args:
+        app: The program.
+        argv: What was typed after its name.
+    """
+    arguments = list(argv)
+
+    def call() -> object:
+        return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+
+    return run_guarded(call, as_json=_wants_json(arguments))
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in ours
 
 
 def program_name() -> str:

@@ -81,6 +81,8 @@ def _number(name: str, value: float) -> str:
         return f"{value:.1f}"
     if name.endswith(("uptime_s", "duration_s")):
         return duration(value)
+    if name.endswith("_us"):
+        return f"{value:.0f} µs"
     if name.endswith("_s"):
         return f"{value:.3f} s"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -31,6 +31,7 @@ MAX_SUBMITTED = 32
 
 _MARGIN_S = 10.0
 _SLOW = frozenset({"start", "stop", "restart"})
+_ALL_DIGITS_BELOW = 1e9
 _SLOW_S = 60.0
 """A driver may take its time to get ready, and to finish."""
 
@@ -183,17 +184,17 @@ class Instrument:
         """Send the command once for each set of parameters, one behind the other without waiting; yield the values.
 
         Raises:
-            CommandFailedError: One failed; what follows was not sent, or its answers are lost.
+            CommandFailedError: One failed; the others have been run all the same.
         """
         commands = [
             CommandRequest(name=self._name, verb=verb, params=_plain(one), timeout_ms=timeout_ms) for one in params
         ]
-        for result in self._instruments.run(commands).result():
+        for result in self._instruments.run(commands, stop_on_error=False).result():
             if result.error:
                 raise error_from_name(result.error_type, result.error, {"command_id": result.command_id})
             yield result.result
 
-    def acquire(
+    def blocks(
         self,
         verb: str,
         params: Mapping[str, Any] | None = None,
@@ -205,7 +206,7 @@ class Instrument:
     ) -> Blocks:
         """Acquire continuously; iterate over what is returned for the blocks, and close it to end.
 
-        >>> with scope.acquire("STREAM", points=1000) as blocks:  # doctest: +SKIP
+        >>> with scope.blocks("ACQUIRE", points=1000) as blocks:  # doctest: +SKIP
         ...     for block in blocks:
         ...         print(block.number, block.result.mean())
 
@@ -240,7 +241,7 @@ class Instrument:
         def command(*values: Any, timeout_ms: int = DEFAULT_TIMEOUT_MS, priority: int = 0, **params: Any) -> Any:
             params = _by_name(verb, values, params)
             if verb.continuous:
-                return self.acquire(verb.name, params)
+                return self.blocks(verb.name, params)
             return self.call(verb.name, params, timeout_ms=timeout_ms, priority=priority)
 
         command.__name__ = command.__qualname__ = method
@@ -362,11 +363,15 @@ def describe_parameter(parameter: Parameter) -> str:
     low, high = parameter.minimum, parameter.maximum
     notes = [
         f"in {parameter.unit}" if parameter.unit else "",
-        f"{low:g} to {high:g}" if low is not None and high is not None else "",
-        f"at least {low:g}" if low is not None and high is None else "",
-        f"at most {high:g}" if high is not None and low is None else "",
+        f"{_number(low)} to {_number(high)}" if low is not None and high is not None else "",
+        f"at least {_number(low)}" if low is not None and high is None else "",
+        f"at most {_number(high)}" if high is not None and low is None else "",
         f"one of {', '.join(map(str, parameter.choices))}" if parameter.choices else "",
         "" if parameter.required else f"default {parameter.default}",
     ]
     told = ", ".join(filter(None, notes))
     return f"{parameter.doc} ({told})".strip() if told else parameter.doc
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < _ALL_DIGITS_BELOW else f"{value:g}"

@@ -34,7 +34,7 @@ MAX_COMMANDS = 100_000
 """Most commands of one `Instruments.run`."""
 
 TimeoutMs: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=86_400_000)]
-Priority: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Priority: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1000)]
 
 
 class Array(msgspec.Struct, frozen=True):
@@ -275,7 +275,8 @@ class Instruments(Service):
 
         Args:
             commands: The commands.
-            stop_on_error: Send no more after one has failed; what was not sent is missing from the results.
+            stop_on_error: Send no more after one has failed; what was not sent is missing from the results. False
+                sends up to 50 to an instrument without waiting, which is faster.
         """
 
     @operation(errors=(NotFoundError, StateError))
@@ -347,10 +348,10 @@ class Instruments(Service):
             publish: Put each block on the bus, as ``instrument.<name>.block``.
         """
 
-    @operation(errors=(NotFoundError,))
+    @operation()
     @abstractmethod
     def grant(self, acquisition: int, blocks: Annotated[int, msgspec.Meta(ge=1, le=1000)]) -> None:
-        """Say that the caller of an acquisition has room for more blocks.
+        """Say that the caller of an acquisition has room for more blocks; one that has ended takes no notice.
 
         Args:
             acquisition: Its number, as it stands in each block.

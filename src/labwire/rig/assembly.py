@@ -64,7 +64,7 @@ def _rows(
         yield name, "labwire.actors.eyes:SimulatedEyes", {"source": msgspec.to_builtins(source)}
     if config.instruments:
         instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
-        options = {"instruments": instruments, "python_path": [folder], "log_level": log.level}
+        options = {"instruments": instruments, "python_path": [folder]}
         yield INSTRUMENTS, "labwire.actors.instruments:InstrumentsActor", options
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)

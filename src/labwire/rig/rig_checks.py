@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from labwire.errors import InvalidNameError
+from labwire.instruments.linux import PLATFORM, TEXT
 from labwire.names import check_actor_name
 from labwire.rig.rig_config import INSTRUMENT_KEYS, RigConfig
 from labwire.strict import Mistake, nearest
@@ -117,6 +119,8 @@ def _check_file_ipc(config: RigConfig, cameras: Collection[str]) -> Iterator[Mis
 
 
 def _check_instruments(config: RigConfig) -> Iterator[Mistake]:
+    if config.instruments and sys.platform != PLATFORM:
+        yield Mistake(("instruments",), TEXT)
     for name, instrument in config.instruments.items():
         path, driver = ("instruments", name, "driver"), instrument.driver
         if instrument.external:

@@ -1,0 +1,312 @@
+"""The instruments of a rig on the bus: one actor for all of them, each driver in a worker process of its own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from labwire.actors.instrument_bus import InstrumentBus
+from labwire.actors.instrument_jobs import InstrumentJobs
+from labwire.actors.instrument_replies import result_of, status_of
+from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.errors import LabwireError, NotFoundError, QueueFullError
+from labwire.instruments.config import InstrumentConfig
+from labwire.instruments.dispatch import Dispatcher, Outcome
+from labwire.instruments.recording import CommandRecorder
+from labwire.instruments.server import InstrumentServer
+from labwire.instruments.worker_log import read_line
+from labwire.names import INSTRUMENT
+from labwire.operations.instrument_api import InstrumentApi
+from labwire.operations.instruments import (
+    DEFAULT_TIMEOUT_MS,
+    WINDOW,
+    AcquisitionDone,
+    BarrierDone,
+    Block,
+    CommandRequest,
+    CommandResult,
+    InstrumentList,
+    Instruments,
+    InstrumentStatus,
+    NameList,
+    Ping,
+    ResultList,
+    RunProgress,
+)
+from labwire.operations.instruments import CommandList as Commands
+from labwire.operations.job import Job
+from labwire.operations.service import answer_later
+from labwire.strict import Strict
+
+T = TypeVar("T")
+
+_STATE_S = 1.0
+_SWITCH_INTERVAL_S = 0.0005
+"""A thread that publishes costs a thread that calls up to this."""
+_MAX_ASIDE = 64
+_ASIDE_THREADS = 8
+_NOTIFIED = {"started", "restarted", "died", "given_up", "stopped", "stuck", "unstuck"}
+_IN_WORDS = {
+    "started": "is ready",
+    "restarted": "is ready again",
+    "stopped": "is stopped",
+    "unstuck": "answers again",
+}
+
+
+class InstrumentsOptions(Strict):
+    """Options of the instruments; the rig fills them in."""
+
+    instruments: dict[str, InstrumentConfig]
+    python_path: list[str] = []
+
+
+class InstrumentsActor(Actor, Instruments):
+    """Runs the instruments of the rig and puts what they say on the bus."""
+
+    Config = InstrumentsOptions
+    options: InstrumentsOptions
+
+    def __init__(self, context: ActorContext) -> None:
+        super().__init__(context)
+        self._recorder = CommandRecorder(self.clock.at, lambda text: self.log.error("%s", text))
+        self.offers = (self._recorder,)
+        self._bus = InstrumentBus(context.publisher, self.clock.at, self._result_lost)
+        self._aside = ThreadPoolExecutor(_ASIDE_THREADS, "instruments")
+        self._asides = 0
+        self._server: InstrumentServer
+        self._dispatcher: Dispatcher
+        self._jobs: InstrumentJobs
+
+    def on_start(self) -> None:
+        """Start the workers; nobody waits for them, so that a slow driver does not hold up the rig."""
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._bus.start()
+        self._server = InstrumentServer(on_event=self._on_event, python_path=self.options.python_path)
+        self._dispatcher = Dispatcher(self._server, self._on_outcome)
+        self._jobs = InstrumentJobs(self._server, self._dispatcher, self._on_block, self.clock.at)
+        for name, config in self.options.instruments.items():
+            self._server.add(name, config, wait=False)
+        self.every(_STATE_S, self._publish_states)
+
+    def on_stop(self) -> None:
+        """Let each instrument finish its command and shut its driver down, all at the same time."""
+        if not hasattr(self, "_jobs"):
+            return
+        self._jobs.close()
+        self._dispatcher.close()
+        self._server.close()
+        self._aside.shutdown()
+        self._bus.close()
+        self._recorder.stop()
+
+    def on_notify(self, notification: Notification) -> None:
+        """Run the instruments of the rig, each in a process of its own.
+
+        Emits notifications:
+            ``instrument.started``: An instrument is ready; ``instrument`` is its name.
+            ``instrument.died``: Its worker has died; ``why``, ``failed_calls``, ``starts_again_in_s``.
+            ``instrument.restarted``: It is ready again.
+            ``instrument.given_up``: It died too often, and is left alone until somebody starts it.
+            ``instrument.stopped``: It was stopped.
+            ``instrument.stuck``: A command is past its timeout, and the worker says nothing.
+            ``instrument.unstuck``: It has answered again.
+
+        Emits data:
+            ``instrument.<name>.result``: One for each command: ``command_id``, ``verb``, ``params``, ``success``,
+                ``value`` or ``error``, ``timestamp``, ``duration_s``. An array follows as a raw part; ``dtype`` and
+                ``shape`` tell how to read it.
+            ``instrument.<name>.block``: A block of a continuous acquisition, in the same form.
+            ``instrument.<name>.state``: Each second, and when it changes: state, worker, counters.
+        """
+
+    # --- what the bus hears
+
+    def _on_outcome(self, outcome: Outcome) -> None:
+        """On the thread that received the answer."""
+        self._recorder.put(outcome)
+        self._bus.put(outcome)
+
+    def _on_block(self, outcome: Outcome, publish: bool, cancelled: Callable[[], bool]) -> None:  # noqa: FBT001
+        """On the thread of the acquisition."""
+        self._recorder.put(outcome)
+        if publish:
+            self._bus.put_block(outcome, cancelled)
+
+    def _result_lost(self, error: Exception) -> None:
+        self.log.error("a result did not get onto the bus: %s", error)
+
+    def _on_event(self, kind: str, name: str, data: dict[str, Any]) -> None:
+        """On the server's thread for events: the publisher may be used from any."""
+        if kind == "log":
+            self._pass_on(name, data)
+            return
+        self._log_event(kind, name, data)
+        if kind in _NOTIFIED:
+            self.notify(f"instrument.{kind}", instrument=name, timestamp=self.clock.now(), **_sendable(data))
+            self._publish_state(name)
+
+    def _log_event(self, kind: str, name: str, data: dict[str, Any]) -> None:
+        match kind:
+            case "died":
+                again_s = data.get("starts_again_in_s")
+                then = "" if again_s is None else f"; it starts again{f' in {again_s:g} s' if again_s else ''}"
+                self.log.error("instrument %s died: %s%s", name, data.get("why"), then)
+            case "given_up":
+                self.log.error("instrument %s is given up: %s (%s)", name, data.get("why"), data.get("last_error"))
+            case _ if kind in _IN_WORDS:
+                self.log.info("instrument %s %s", name, _IN_WORDS[kind])
+            case _:
+                self.log.warning("instrument %s: %s %s", name, kind.replace("_", " "), data)
+
+    def _pass_on(self, name: str, data: dict[str, Any]) -> None:
+        """Make what a worker has logged a record of this process again; the bus has it as ``logging.<level>``."""
+        record = read_line(msgspec.json.encode(data).decode())
+        if record is None or not record.msg:
+            self.log.warning("%s wrote: %s", name, data.get("message", data))
+            return
+        record.name = name
+        logging.getLogger().handle(record)
+
+    def _publish_states(self) -> None:
+        for name in self._server.names():
+            self._publish_state(name)
+
+    def _publish_state(self, name: str) -> None:
+        try:
+            state = msgspec.structs.asdict(self._status(name))
+        except NotFoundError:  # it died before it was in the server
+            return
+        self.emit(f"{INSTRUMENT}{name}.state", {**state, "timestamp": self.clock.now()}, numbered=True)
+
+    def _status(self, name: str) -> InstrumentStatus:
+        running = self._jobs.running(name) if hasattr(self, "_jobs") else 0
+        return status_of(self._server.status(name), dropped=self._bus.dropped[name], acquisitions=running)
+
+    # --- operations
+
+    def list(self) -> InstrumentList:
+        """See `Instruments.list`."""
+        return [self._status(name) for name in self._server.names()]
+
+    def describe(self, name: str) -> InstrumentApi:
+        """See `Instruments.describe`."""
+        api = self._server.describe(name)
+        config = self.options.instruments[name]
+        return api if api.verbs or config.external else self._beside(lambda: self._ask_api(name))
+
+    def _ask_api(self, name: str) -> InstrumentApi:
+        self._server.ping(name)  # waits for a worker that is being started
+        return self._server.describe(name)
+
+    def call(
+        self,
+        name: str,
+        verb: str,
+        params: dict[str, Any] = {},  # noqa: B006  never changed
+        *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
+        priority: int = 0,
+        expects_response: bool = True,
+    ) -> CommandResult:
+        """See `Instruments.call`."""
+        request = CommandRequest(name=name, verb=verb, params=params, timeout_ms=timeout_ms, priority=priority)
+        sent = self._dispatcher.submit(request, expects_response=expects_response)
+        answer: Future[CommandResult] = Future()
+
+        def on_done(done: Future[Outcome]) -> None:
+            try:
+                outcome = done.result()
+                if outcome.error is not None:
+                    raise outcome.error
+                answer.set_result(result_of(outcome, self.clock.at))
+            except Exception as error:
+                answer.set_exception(error)
+
+        sent.add_done_callback(on_done)
+        return answer_later(answer)
+
+    def run(self, commands: Commands, *, stop_on_error: bool = True) -> Job[RunProgress, ResultList]:
+        """See `Instruments.run`."""
+        return self._jobs.run(commands, stop_on_error=stop_on_error)
+
+    def start(self, name: str) -> InstrumentStatus:
+        """See `Instruments.start`."""
+        return self._steer(name, self._server.start)
+
+    def stop(self, name: str) -> InstrumentStatus:
+        """See `Instruments.stop`."""
+        return self._steer(name, self._server.stop)
+
+    def restart(self, name: str) -> InstrumentStatus:
+        """See `Instruments.restart`."""
+        return self._steer(name, self._server.restart)
+
+    def ping(self, name: str) -> Ping:
+        """See `Instruments.ping`."""
+        return self._beside(lambda: Ping(name, self._server.ping(name) * 1e6))
+
+    def barrier(self, names: NameList, *, timeout_s: float = 5.0) -> BarrierDone:
+        """See `Instruments.barrier`."""
+
+        def wait() -> BarrierDone:
+            began_s = time.monotonic()
+            self._server.barrier(names, timeout_s)
+            return BarrierDone(names, time.monotonic() - began_s, self.clock.now())
+
+        return self._beside(wait)
+
+    def acquire(
+        self,
+        name: str,
+        verb: str,
+        params: dict[str, Any] = {},  # noqa: B006  never changed
+        *,
+        window: int = WINDOW,
+        publish: bool = True,
+    ) -> Job[Block, AcquisitionDone]:
+        """See `Instruments.acquire`."""
+        self._server.status(name)  # no such instrument is told at once
+        request = CommandRequest(name=name, verb=verb, params=params)
+        return self._jobs.acquire(request, window=window, publish=publish)
+
+    def grant(self, acquisition: int, blocks: int) -> None:
+        """See `Instruments.grant`."""
+        self._jobs.grant(acquisition, blocks)
+
+    def cancel(self, name: str) -> InstrumentStatus:
+        """See `Instruments.cancel`."""
+        self._server.status(name)
+        self._jobs.cancel(name)
+        return self._status(name)
+
+    def _steer(self, name: str, do: Callable[[str], None]) -> InstrumentStatus:
+        self._server.status(name)
+
+        def work() -> InstrumentStatus:
+            do(name)
+            return self._status(name)
+
+        return self._beside(work)
+
+    def _beside(self, work: Callable[[], T]) -> T:
+        """Do what waits for a worker beside the loop; the caller gets the answer when it is there."""
+        if self._asides >= _MAX_ASIDE:
+            raise QueueFullError(f"{_MAX_ASIDE} operations on instruments are waiting already; try again later")
+        self._asides += 1
+        future = self._aside.submit(work)
+        future.add_done_callback(lambda _: self._count_aside())
+        return answer_later(future)
+
+    def _count_aside(self) -> None:
+        self._asides -= 1
+
+
+def _sendable(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, LabwireError) else value for key, value in data.items()}
