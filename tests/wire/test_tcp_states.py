@@ -14,7 +14,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "image-tcp.md"
 
 # The life cycle as the spec tells it, step by step; each line is one run on one connection.
 RUNS = {
-    "START, CALIBRATION, DATA, END": [T.START, T.START_OK, T.CALIBRATION, T.CALIBRATION, T.DATA, T.DATA_ACK, T.END, T.END_ACK],
+    "START, CALIBRATION, DATA, END": [
+        T.START, T.START_OK, T.CALIBRATION, T.CALIBRATION, T.DATA, T.DATA_ACK, T.END, T.END_ACK,
+    ],
     "a run without images": [T.START, T.START_OK, T.END, T.END_ACK],
     "the answers come behind END": [T.START, T.START_OK, T.DATA, T.DATA, T.END, T.DATA_ACK, T.FATAL, T.END_ACK],
     "START is refused": [T.START, T.START_REFUSED],
@@ -22,8 +24,12 @@ RUNS = {
     "rolled back after the answer": [T.START, T.START_OK, T.CANCEL, T.CANCEL_ACK],
     "cancelled between images": [T.START, T.START_OK, T.DATA, T.CANCEL, T.CANCEL_ACK],
     "cancelled at the end": [T.START, T.START_OK, T.DATA, T.END, T.CANCEL, T.CANCEL_ACK],
-    "a fatal error does not break the flow": [T.START, T.START_OK, T.DATA, T.FATAL, T.DATA, T.DATA_ACK, T.FATAL, T.END, T.END_ACK],
-    "keepalives": [T.KEEPALIVE, T.START, T.KEEPALIVE, T.START_OK, T.KEEPALIVE, T.END, T.KEEPALIVE, T.END_ACK, T.KEEPALIVE],
+    "a fatal error does not break the flow": [
+        T.START, T.START_OK, T.DATA, T.FATAL, T.DATA, T.DATA_ACK, T.FATAL, T.END, T.END_ACK,
+    ],
+    "keepalives": [
+        T.KEEPALIVE, T.START, T.KEEPALIVE, T.START_OK, T.KEEPALIVE, T.END, T.KEEPALIVE, T.END_ACK, T.KEEPALIVE,
+    ],
 }  # fmt: skip
 
 
