@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,9 +11,9 @@ import msgpack
 import zmq
 
 from labwire.bus.publisher import Publisher
+from labwire.testing.waiting import LIMIT_S, wait_until
 
-LIMIT_S = 20.0
-"""How long a test waits for something that must happen."""
+__all__ = ["LIMIT_S", "KeepingContext", "PublisherSide", "SubscriberSide", "own_context", "unpack", "wait_until"]
 
 
 class KeepingContext(zmq.Context[Any]):
@@ -37,14 +36,6 @@ def own_context() -> Iterator[zmq.Context[Any]]:
         yield context
     finally:
         context.destroy(linger=0)
-
-
-def wait_until(condition: Callable[[], object], what: str = "the condition") -> None:
-    """Wait for a condition that must come true."""
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true within {LIMIT_S} s"
-        time.sleep(0.002)
 
 
 def unpack(part: bytes) -> Any:

@@ -11,12 +11,12 @@ import pytest
 
 import labwire
 from labwire.bounded import POLICIES, Policy
-from labwire.wire.gap_counter import Gap
 from labwire.client import Ports, Rig, connect
 from labwire.errors import DeadlineError, InvalidNameError, PeerGoneError, ProtocolError, StateError, UsageError
 from labwire.operations.bus import BusOperations
+from labwire.testing import SmallRig
+from labwire.wire.gap_counter import Gap
 from tests.bus.fake_hub import LIMIT_S, wait_until
-from tests.client.small_rig import SmallRig
 
 
 @pytest.fixture

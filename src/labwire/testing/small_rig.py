@@ -1,4 +1,4 @@
-"""A small rig in threads of the test: proxy and Remote, nothing else, and it does what a test tells it."""
+"""A simulated rig in threads of the test: proxy and Remote, nothing else, and it does what a test tells it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _TICK_MS = 5
 
 
 class SmallRig:
-    """A bus with a Remote. A context manager.
+    """A bus with a Remote, for trying programs that talk to a rig or to Pupil Core. A context manager.
+
+    >>> with SmallRig() as small, labwire.connect(port=small.port) as rig:  # doctest: +SKIP
+    ...     rig.request("R my session")
+    ...     assert small.texts[-1] == "R my session"
 
     Args:
         port: Port of the Remote, 0 for any.
