@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import msgspec
@@ -153,6 +152,8 @@ def make_driver(driver: type[Driver], options: Mapping[str, Any], instrument: st
 
 
 def _from_entry_point(name: str) -> str:
+    from importlib.metadata import entry_points  # takes as long to import as all the rest of a worker
+
     found = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
     if name in found:
         return found[name]

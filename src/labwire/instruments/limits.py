@@ -11,6 +11,7 @@ from labwire.instruments.config import LimitsConfig
 
 _PR_SET_NO_NEW_PRIVS = 38
 _MIB = 1 << 20
+_CPU_GRACE_S = 5  # at the limit comes SIGXCPU, which tells what happened; SIGKILL only for who ignores it
 
 
 def drop_privileges() -> None:
@@ -38,16 +39,17 @@ def apply_limits(limits: LimitsConfig) -> None:
     if limits.open_files is not None:
         _limit("open_files", resource.RLIMIT_NOFILE, limits.open_files)
     if limits.cpu_s is not None:
-        _limit("cpu_s", resource.RLIMIT_CPU, limits.cpu_s)
+        _limit("cpu_s", resource.RLIMIT_CPU, limits.cpu_s, grace=_CPU_GRACE_S)
 
 
-def _limit(name: str, which: int, value: int) -> None:
+def _limit(name: str, which: int, value: int, grace: int = 0) -> None:
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY and value > hard:
         raise ResourceError(
             f"limits.{name}: {value} is above the system's own limit of {hard}; leave it out or lower it"
         )
     try:
-        resource.setrlimit(which, (value, value))
+        highest = value + grace if hard == resource.RLIM_INFINITY else min(value + grace, hard)
+        resource.setrlimit(which, (value, highest))
     except (OSError, ValueError) as error:
         raise ResourceError(f"limits.{name}: the system refuses {value}: {error}") from error

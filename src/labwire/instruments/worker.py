@@ -95,7 +95,7 @@ class Worker:
             self._outbox.heartbeat,
             spec.heartbeat_s,
             on_server_gone=self._server_is_gone,
-            last_resort=self._remove_waveforms,
+            last_resort=self._leave_nothing,
             lifeline_fd=lifeline_fd,
             parent_pid=parent_pid,
         )
@@ -133,7 +133,7 @@ class Worker:
         except Exception:
             log.exception("closing the driver failed")
         if self._outbox.server_gone.is_set():
-            self._remove_waveforms()
+            self._leave_nothing()
         self._heartbeat.stop()
 
     def _execute(self, task: Task) -> None:
@@ -249,17 +249,31 @@ class Worker:
         self._outbox.server_gone.set()
         self._pair.requests.wake()
 
-    def _remove_waveforms(self) -> None:
+    def _leave_nothing(self) -> None:
         if self._waveforms:
             self._waveforms.remove_all()
+        self._pair.adopt()
+        self._pair.close()
 
 
 def run_worker(
-    spec: WorkerSpec, pair: QueuePair, *, lifeline_fd: int | None = None, parent_pid: int | None = None
+    spec: WorkerSpec,
+    pair: QueuePair,
+    *,
+    confine: Callable[[], None] | None = None,
+    lifeline_fd: int | None = None,
+    parent_pid: int | None = None,
 ) -> int:
     """Make and open the driver and serve it to whoever holds the other end of the queues.
 
     Towards a foreign server leave ``spec.features`` empty: nothing is then sent that the spec does not know.
+
+    Args:
+        spec: What to run; ``queue``, ``socket_fd``, ``limits`` and ``python_path`` are the caller's business.
+        pair: The queues.
+        confine: Called before the driver's code is imported; takes privileges away and sets limits.
+        lifeline_fd: Descriptor whose end of file means that the server is dead.
+        parent_pid: The server's process, if it has started this one.
 
     Returns:
         The exit status: 0 after SHUTDOWN, or when the server is gone; else that of the error, which has been logged and
@@ -267,6 +281,8 @@ def run_worker(
     """
     outbox = Outbox(pair.responses, spec.name, PROFILES[spec.profile], frozenset(spec.features))
     try:
+        if confine:
+            confine()
         driver = make_driver(load_driver(spec.driver), spec.options, spec.name)
         driver.open()
         worker = Worker(spec, pair, driver, lifeline_fd=lifeline_fd, parent_pid=parent_pid)

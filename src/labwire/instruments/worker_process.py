@@ -32,16 +32,23 @@ def main() -> int:
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server alone
     signal.signal(signal.SIGTERM, _end)
+    sys.path[:0] = [path for path in spec.python_path if path not in sys.path]
     try:
-        drop_privileges()
-        sys.path[:0] = [path for path in spec.python_path if path not in sys.path]
-        profile = PROFILES[spec.profile]
-        with open_pair(spec.queue, spec.name, profile, socket_fd=spec.socket_fd) as pair:
-            apply_limits(spec.limits)
-            return run_worker(spec, pair, lifeline_fd=_STDIN, parent_pid=parent)
+        with open_pair(spec.queue, spec.name, PROFILES[spec.profile], socket_fd=spec.socket_fd) as pair:
+            return run_worker(spec, pair, confine=lambda: confine(spec), lifeline_fd=_STDIN, parent_pid=parent)
     except LabwireError as error:
         log.error("%s: %s", spec.name, error)
         return error.codes.exit_code
+
+
+def confine(spec: WorkerSpec) -> None:
+    """Take this process's privileges away and set its limits.
+
+    Raises:
+        ResourceError: The system refuses; the message says what.
+    """
+    drop_privileges()
+    apply_limits(spec.limits)
 
 
 def _end(_number: int, _frame: object) -> None:

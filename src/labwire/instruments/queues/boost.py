@@ -60,6 +60,10 @@ class BoostQueue(NativeQueue):
         """Look into the memory, without the lock."""
         return self.file.state()
 
+    def adopt(self) -> None:
+        """Let `close` remove the name, if it is still this file's."""
+        self.file.owned = True
+
     def close(self) -> None:
         """Let go of it; who created it removes the name."""
         self.file.close()

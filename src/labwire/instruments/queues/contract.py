@@ -114,6 +114,9 @@ class MessageQueue(ABC):
     def state(self) -> QueueState:
         """Look at it without taking a message out."""
 
+    def adopt(self) -> None:  # noqa: B027  # not all kinds have names
+        """See `QueuePair.adopt`."""
+
     @abstractmethod
     def close(self) -> None:
         """Let go of it; waits in other threads end with `PeerGoneError`. Safe to call twice."""
@@ -129,6 +132,11 @@ class QueuePair(ABC):
 
     def release_worker_fd(self) -> None:  # noqa: B027  # most kinds have none
         """Close our copy of `worker_fd`, right after the worker has started: only then is its death an end of file."""
+
+    def adopt(self) -> None:
+        """Take the names over from a creator that is dead: closing removes them, unless they are others' by now."""
+        self.requests.adopt()
+        self.responses.adopt()
 
     @abstractmethod
     def close(self) -> None:

@@ -89,6 +89,10 @@ class PosixQueue(NativeQueue):
             return QueueState(self.name, KIND, DEPTH, None, note=str(error))
         return QueueState(self.name, KIND, depth, count)
 
+    def adopt(self) -> None:
+        """Let `close` remove the name, if no other process has a queue of this name open."""
+        self._created = self._created or not opened_by(f"/{self.name}") - {os.getpid()}
+
     def close(self) -> None:
         """Let go of it; who created it removes its name."""
         self._library.lw_posix_close(self._handle)
