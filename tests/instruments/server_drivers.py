@@ -88,6 +88,19 @@ class Obedient(Driver):
             yield self.array(points) + number if points else number
             number += 1
 
+    def failing_blocks(self, good: int) -> Iterator[int]:
+        yield from range(good)
+        raise DeviceError("the trigger is lost")
+
+    def made(self) -> int:
+        return self._made
+
+    def counted_blocks(self) -> Iterator[int]:
+        self._made = 0
+        while True:
+            self._made += 1
+            yield self._made
+
 
 class SlowToStart(Obedient):
     """Takes its time."""

@@ -11,7 +11,7 @@ import pytest
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
 from labwire.instruments.config import LimitsConfig
-from labwire.instruments.instrument import back_off_s
+from labwire.instruments.life import back_off_s
 from labwire.instruments.status import State
 from tests.instruments.server_kit import config, serving, wait_until
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
-from labwire.errors import TooLargeError, UsageError
+from labwire.errors import NotFoundError, UsageError
 from labwire.instruments.api import InstrumentApi, Verb, check_params, find_verb
 from labwire.instruments.calls import check_finite
 from labwire.wire.instrument_extras import encode_batch, pack_payload
@@ -23,6 +23,13 @@ from labwire.wire.instrument_message import (
 MAX_PRIORITY = 1000
 URGENT_PRIORITY = MAX_PRIORITY + 1
 """For control verbs that never wait behind other commands, and for SHUTDOWN."""
+
+
+class BatchMessage(NamedTuple):
+    """An encoded message and the commands in it."""
+
+    commands: Sequence[tuple[int, Command]]
+    message: bytes
 
 
 class CommandMaker:
@@ -47,15 +54,16 @@ class CommandMaker:
         self._verbs = {verb.name: verb for verb in api.verbs}
         self.api = api
 
-    def verb(self, name: str) -> Verb | None:
-        """Return what is known of a verb, by its name on the wire or in Python; None if no API is known.
-
-        Raises:
-            NotFoundError: The instrument has no such verb.
-        """
-        if self.api is None or name.startswith("@"):
+    def _verb(self, name: str, *, continuous: bool) -> Verb | None:
+        if name.startswith("@"):
+            raise NotFoundError(f"{name!r} is no verb: what begins with @ is between server and worker", verb=name)
+        if self.api is None:
             return None
-        return self._verbs.get(name) or find_verb(self.api, name, self._instrument)
+        verb = self._verbs.get(name) or find_verb(self.api, name, self._instrument)
+        if verb.continuous is not continuous:
+            text = "is continuous: acquire it" if verb.continuous else "is not continuous: call it"
+            raise UsageError(f"{self._instrument} {verb.name} {text}", verb=verb.name)
+        return verb
 
     def make(
         self,
@@ -65,17 +73,18 @@ class CommandMaker:
         timeout_ms: float = DEFAULT_TIMEOUT_MS,
         priority: int = 0,
         expects_response: bool = True,
+        continuous: bool = False,
     ) -> tuple[int, Command]:
         """Return the number of a command and the command.
 
         Raises:
             NotFoundError: The instrument has no such verb.
-            UsageError: A parameter or the priority is wrong.
+            UsageError: A parameter or the priority is wrong, or the verb is continuous and that is not wanted.
         """
         if priority and not 0 <= priority <= MAX_PRIORITY:
             raise UsageError(f"a priority is a whole number from 0 to {MAX_PRIORITY}, not {priority!r}")
         returns = ""
-        known = self.verb(verb)
+        known = self._verb(verb, continuous=continuous)
         if known is not None:
             params = check_params(known, params or {}, self._instrument)
             verb, returns = known.name, known.returns
@@ -89,6 +98,13 @@ class CommandMaker:
             expects_response=expects_response,
             return_type=returns,
             params=params if isinstance(params, dict) else dict(params or {}),
+        )
+
+    def make_control(self, verb: str, params: dict[str, Any], *, timeout_ms: float) -> tuple[int, Command]:
+        """Return the number of a control command and the command."""
+        number, name = next(self._numbers), self._instrument
+        return number, Command(
+            id=f"{name}-{number}", instrument_name=name, verb=verb, timeout_ms=int(timeout_ms), params=params
         )
 
     def encode(self, number: int, command: Command) -> bytes:
@@ -112,17 +128,26 @@ class CommandMaker:
             return encode_message(Message(MessageType.COMMAND, number, payload), self._profile)
         return self._header(self._command_type, number, len(payload)) + payload
 
-    def encode_batch(self, numbered: Sequence[tuple[int, Command]]) -> list[bytes]:
-        """Return the messages of several commands: one if they fit into one, else more."""
+    def encode_batch(self, numbered: Sequence[tuple[int, Command]]) -> Iterator[BatchMessage]:
+        """Yield the messages of several commands: one if they fit into one, else more.
+
+        Raises:
+            TooLargeError: A single one does not fit.
+            UsageError: A parameter has no form in JSON.
+        """
         payloads = [self._payload(command) for _, command in numbered]
-        batch = payloads[0] if len(payloads) == 1 else encode_batch(payloads)
-        try:
-            return [self.message(numbered[0][0], batch)]
-        except TooLargeError:
-            if len(payloads) == 1:
-                raise
-        half = len(numbered) // 2
-        return self.encode_batch(numbered[:half]) + self.encode_batch(numbered[half:])
+        first = room = 0
+        limit = self._profile.payload_bytes
+        for place, payload in enumerate(payloads):
+            room += len(payload) + 1
+            if place > first and room >= limit:
+                yield self._batch(numbered[first:place], payloads[first:place])
+                first, room = place, len(payload) + 1
+        yield self._batch(numbered[first:], payloads[first:])
+
+    def _batch(self, numbered: Sequence[tuple[int, Command]], payloads: Sequence[bytes]) -> BatchMessage:
+        payload = payloads[0] if len(payloads) == 1 else encode_batch(payloads)
+        return BatchMessage(numbered, self.message(numbered[0][0], payload))
 
     def _payload(self, command: Command) -> bytes:
         payload = encode_payload(command)

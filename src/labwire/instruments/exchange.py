@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, QueueFullError
 from labwire.instruments.calls import Answer, Call, closed_bell, ring
@@ -61,6 +62,8 @@ class Exchange:
         self.standby_bell = closed_bell()
         self.buried = threading.Event()
         """Set when the worker is dead and every call has its answer or error."""
+        self.learned = threading.Event()
+        """Set when the worker has told what it can do, or does not tell."""
         self.death: str | None = None
         self.ready = False
         self.last_sign_s: float | None = None
@@ -95,6 +98,22 @@ class Exchange:
             raise
         if call.unattended and not self._leading:
             ring(self.standby_bell)
+
+    def send_batch(self, calls: Sequence[Call], message: bytes, priority: int) -> None:
+        """Put several commands into the queue as one message.
+
+        Raises:
+            DeadlineError: The queue stayed full; data ``queue_full``.
+            PeerGoneError: The worker has died.
+        """
+        try:
+            for call in calls:
+                self.register(call)
+            self.put(message, priority, calls[0].deadline_s)
+        except BaseException:
+            for call in calls:
+                self.ledger.pop(call.number)
+            raise
 
     def register(self, call: Call) -> None:
         """Wait for the answer of a command that is about to be sent.
@@ -148,7 +167,8 @@ class Exchange:
             if call.answer is None:
                 self.attend(call)
         except BaseException:
-            self.ledger.abandon(call)
+            if not self.ledger.abandon(call):
+                self.forget_answer(call)
             raise
         answer = call.answer
         if answer is None:
@@ -293,9 +313,19 @@ class Exchange:
 
     # --- the end
 
+    def forget(self, response: CommandResponse) -> None:
+        """Free what a response holds that nobody will look at."""
+        self._hooks.release_waveform(response)
+
+    def forget_answer(self, call: Call) -> None:
+        """Free what the answer of a call holds that nobody will look at."""
+        if isinstance(call.answer, CommandResponse):
+            self.forget(call.answer)
+
     def die(self, why: str) -> None:
         """Note that the worker is dead: no call waits any longer. From any thread; `bury` must follow."""
         self.death = why
+        self.learned.set()
         self.pair.responses.wake()
         ring(self.standby_bell)
 

@@ -58,7 +58,7 @@ class Origin(NamedTuple):
     @property
     def waveform_prefix(self) -> str:
         """What the names of its arrays in shared memory begin with."""
-        return f"labwire_{os.getpid()}_{self.name}_{self.number}"
+        return f"{waveform_prefix(self.name)}{self.number}"
 
     @property
     def features(self) -> tuple[Feature, ...]:
@@ -192,19 +192,26 @@ class Incarnation:
 
         If commands wait already, it is ready at once: the answer may come long after theirs.
         """
-        maker = self.origin.maker
+        maker, exchange = self.origin.maker, self.exchange
         describes = not self.origin.config.external and maker.api is None
-        if not describes or self.exchange.ledger.pending:
+        if not describes or exchange.ledger.pending:
             self._links.on_ready(self)
         if not describes:
+            exchange.learned.set()
             return
-        number, command = maker.make(DESCRIBE, None, timeout_ms=_DESCRIBE_TIMEOUT_MS)
+        number, command = maker.make_control(DESCRIBE, {}, timeout_ms=_DESCRIBE_TIMEOUT_MS)
         call = FutureCall(command, number, deadline_of(_DESCRIBE_TIMEOUT_MS), self._learn)
-        call.future.add_done_callback(lambda _: self._links.on_ready(self))
+
+        def on_done(_: object) -> None:
+            exchange.learned.set()
+            self._links.on_ready(self)
+
+        call.future.add_done_callback(on_done)
         try:
-            self.exchange.send(call, maker.encode(number, command), URGENT_PRIORITY)
+            exchange.send(call, maker.encode(number, command), URGENT_PRIORITY)
         except LabwireError as error:  # its queue is full, or it is dead already
-            call.future.set_exception(error)
+            if not call.future.done():
+                call.future.set_exception(error)
 
     def _learn(self, response: CommandResponse) -> None:
         try:
@@ -255,6 +262,11 @@ class Incarnation:
     def join(self, timeout_s: float) -> bool:
         """Wait for its standby's end."""
         return self._standby.join(timeout_s)
+
+
+def waveform_prefix(instrument: str) -> str:
+    """Return what the names of the arrays of all workers of an instrument begin with."""
+    return f"labwire_{os.getpid()}_{instrument}_"
 
 
 def why_ended(code: int) -> str:

@@ -167,7 +167,7 @@ class Ledger:
             self._take_late(number, response)
             return
         self._count(call, success=response.success)
-        if self._hooks.on_result is not None:
+        if self._hooks.on_result is not None and not call.command.verb.startswith("@"):
             self._hooks.on_result(call.command, response, call.sent_s, time.monotonic())
         call.deliver(response)
 

@@ -5,46 +5,41 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import msgspec
-
-from labwire.errors import LabwireError, NotFoundError, StateError
+from labwire.instruments.acquisition import Acquisition, BlockCall, check_credits
 from labwire.instruments.api import InstrumentApi
-from labwire.instruments.calls import Call, FutureCall, check_success, deadline_of, has_waveform, plain_value
-from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.instrument import House, Instrument
-from labwire.instruments.reporter import Reporter
-from labwire.instruments.status import InstrumentStatus
-from labwire.instruments.supervision import Supervisor
-from labwire.instruments.waveforms import open_waveform
-from labwire.names import check_actor_name
-from labwire.wire.instrument_extras import NOOP, WaveformHandle
+from labwire.instruments.barrier import Barrier, run_barrier
+from labwire.instruments.calls import Call, FutureCall, ValueOf, deadline_of
+from labwire.instruments.instrument import Instrument
+from labwire.instruments.pipeline import DEFAULT_WINDOW, Pipeline
+from labwire.instruments.queues.contract import QueueState
+from labwire.instruments.roster import Roster
+from labwire.wire.instrument_extras import NOOP, Feature
 from labwire.wire.instrument_message import DEFAULT_TIMEOUT_MS, Command, CommandResponse
 
-DEBUG_VARIABLE = "INSTRUMENT_IPC_DEBUG"
+__all__ = ["Acquisition", "Barrier", "InstrumentServer"]
+
+DEFAULT_CREDITS = 8
 
 
-class InstrumentServer:
+class InstrumentServer(Roster):
     """Runs instruments, each in a worker process of its own, and calls their verbs.
 
     >>> from labwire.instruments.config import InstrumentConfig
     >>> config = InstrumentConfig(driver="labwire.instruments.drivers.simulated:Multimeter", queue="socket")
-    >>> with InstrumentServer() as server:  # doctest: +SKIP
+    >>> with InstrumentServer() as server:
     ...     server.add("DMM1", config)
-    ...     server.call("DMM1", "MEASURE_VOLTAGE", {"range": 10.0, "samples": 100})
-    3.14159
+    ...     voltage_v = server.call("DMM1", "MEASURE_VOLTAGE", {"range": 10.0, "samples": 100})
+    >>> 3.1 < voltage_v < 3.2
+    True
 
     Any number of threads may call; commands of one instrument are executed one after the other, in the order in which
     they were sent, those of different instruments at the same time. A worker that dies fails the commands that wait for
-    it at once with PeerGoneError "Worker died: …" and is started again.
+    it at once with PeerGoneError "Worker died: …" and is started again: at once, then after 0.2 s, doubling to 10 s.
 
     Args:
         on_event: Called with kind, instrument and data, on a thread of the server's own and in order. Kinds:
@@ -55,129 +50,20 @@ class InstrumentServer:
         python_path: Folders in which workers look for drivers, besides what is installed.
     """
 
-    def __init__(
-        self,
-        *,
-        on_event: Callable[[str, str, dict[str, Any]], None] = lambda kind, name, data: None,
-        on_result: Callable[[str, Command, CommandResponse, float, float], None] | None = None,
-        python_path: Sequence[str] = (),
-    ) -> None:
-        self._reporter = Reporter(on_event)
-        self._supervisor = Supervisor()
-        debug = os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}
-        self._house = House(self._supervisor, self._reporter.report, on_result, tuple(python_path), debug)
-        self._instruments: dict[str, Instrument] = {}
-        self._lock = threading.Lock()
-        self._closed = False
-        atexit.register(self.close)
-
-    # --- instruments
-
-    def add(self, name: str, config: InstrumentConfig, *, wait: bool = True) -> None:
-        """Take an instrument in and start its worker.
-
-        Args:
-            name: Letters, digits, ``_`` and ``-``.
-            config: Its options.
-            wait: Return when it is ready. An external one is never waited for, only its queues.
-
-        Raises:
-            DeadlineError: It was not ready within its ``start_timeout_s``; it is not in the server then.
-            InvalidNameError: The name breaks the grammar.
-            PeerGoneError: Its worker died while it started; it is not in the server then.
-            StateError: There is one of that name.
-        """
-        check_actor_name(name)
-        with self._lock:
-            if self._closed:
-                raise StateError("this instrument server is closed")
-            if name in self._instruments:
-                raise StateError(f"there is an instrument {name!r} already", instrument=name)
-            instrument = self._instruments[name] = Instrument(name, config, self._house)
-        wait_until_ready = instrument.begin()
-        if not wait:
-            return
-        try:
-            wait_until_ready(config.start_timeout_s)
-        except BaseException:
-            self.remove(name)
-            raise
-
-    def remove(self, name: str) -> None:
-        """Stop an instrument and forget it.
-
-        Raises:
-            NotFoundError: There is none of that name.
-        """
-        self.stop(name)
-        with self._lock:
-            self._instruments.pop(name, None)
-
-    def start(self, name: str, *, wait: bool = True) -> None:
-        """Start an instrument that was stopped or given up; one that runs is left alone.
-
-        Raises:
-            DeadlineError: It was not ready within its ``start_timeout_s``.
-            NotFoundError: There is none of that name.
-            PeerGoneError: Its worker died while it started.
-        """
-        instrument = self._find(name)
-        wait_until_ready = instrument.begin()
-        if wait:
-            wait_until_ready(instrument.config.start_timeout_s)
-
-    def stop(self, name: str) -> None:
-        """Let an instrument finish its running command, shut its driver down, and end its worker.
-
-        A worker that does not end within ``stop_timeout_s`` is terminated, then killed. Commands that still wait fail.
-
-        Raises:
-            NotFoundError: There is none of that name.
-        """
-        instrument = self._find(name)
-        instrument.finish()
-        instrument.wait_until_ended()
-
-    def restart(self, name: str, *, wait: bool = True) -> None:
-        """Stop an instrument and start it.
-
-        Raises:
-            DeadlineError: It was not ready in time.
-            NotFoundError: There is none of that name.
-            PeerGoneError: Its worker died while it started.
-        """
-        instrument = self._find(name)
-        instrument.finish(start_again=True)
-        wait_until_ready = instrument.begin()
-        if wait:
-            wait_until_ready(instrument.config.stop_timeout_s + instrument.config.start_timeout_s)
-
-    def names(self) -> list[str]:
-        """Return the names of all instruments, in the order in which they were added."""
-        return list(self._instruments)
-
-    def status(self, name: str) -> InstrumentStatus:
-        """Return how an instrument is, without asking its worker.
-
-        Raises:
-            NotFoundError: There is none of that name.
-        """
-        return self._find(name).status()
-
-    def statuses(self) -> list[InstrumentStatus]:
-        """Return how all instruments are."""
-        return [instrument.status() for instrument in list(self._instruments.values())]
-
-    def describe(self, name: str) -> InstrumentApi:
+    def describe(self, name: str, *, timeout_ms: float = DEFAULT_TIMEOUT_MS) -> InstrumentApi:
         """Return what an instrument can do; empty for a foreign worker, which does not tell.
 
         Raises:
-            NotFoundError: There is no instrument of that name.
+            LabwireError: As for `call`, if it has not told yet.
         """
-        api = self._find(name).maker.api
-        return api if api is not None else InstrumentApi()
-
-    # --- commands
+        instrument = self._find(name)
+        if Feature.CONTROL not in instrument.features:
+            return InstrumentApi()
+        maker = instrument.maker
+        if maker.api is None:
+            exchange = instrument.usable_exchange(deadline_of(timeout_ms))
+            exchange.learned.wait(timeout_ms / 1000)
+        return maker.api or InstrumentApi()
 
     def call(
         self,
@@ -213,9 +99,14 @@ class InstrumentServer:
             UsageError: A parameter is wrong, or is a number that JSON has no form for.
         """
         instrument = self._find(name)
-        response = self._execute(instrument, verb, params, timeout_ms, priority, expects_response)
-        check_success(response, name, verb)
-        return _array(instrument, response) if has_waveform(response) else plain_value(response)
+        deadline_s = deadline_of(timeout_ms)
+        exchange, maker = instrument.usable_exchange(deadline_s), instrument.maker
+        number, command = maker.make(
+            verb, params, timeout_ms=timeout_ms, priority=priority, expects_response=expects_response
+        )
+        call = Call(command, number, deadline_s)
+        exchange.send(call, maker.encode(number, command), priority)
+        return instrument.value_of(exchange.wait(call), command.verb)
 
     def execute(
         self,
@@ -232,26 +123,14 @@ class InstrumentServer:
         The value is as `call` returns it. Raises what `call` raises, but no CommandFailedError.
         """
         instrument = self._find(name)
-        return _whole(instrument, self._execute(instrument, verb, params, timeout_ms, priority, expects_response))
-
-    def _execute(
-        self,
-        instrument: Instrument,
-        verb: str,
-        params: Mapping[str, Any] | None,
-        timeout_ms: float,
-        priority: int,
-        expects_response: bool,  # noqa: FBT001 (private: positional because this is the fast path)
-    ) -> CommandResponse:
         deadline_s = deadline_of(timeout_ms)
-        exchange = instrument.exchange or instrument.usable_exchange(deadline_s)
-        maker = instrument.maker
+        exchange, maker = instrument.usable_exchange(deadline_s), instrument.maker
         number, command = maker.make(
             verb, params, timeout_ms=timeout_ms, priority=priority, expects_response=expects_response
         )
         call = Call(command, number, deadline_s)
         exchange.send(call, maker.encode(number, command), priority)
-        return exchange.wait(call)
+        return instrument.whole(exchange.wait(call))
 
     def submit(
         self,
@@ -273,14 +152,10 @@ class InstrumentServer:
         """
         instrument = self._find(name)
         deadline_s = deadline_of(timeout_ms)
-        exchange = instrument.exchange or instrument.usable_exchange(deadline_s)
-        maker = instrument.maker
-        number, command = maker.make(
+        number, command = instrument.maker.make(
             verb, params, timeout_ms=timeout_ms, priority=priority, expects_response=expects_response
         )
-        call = FutureCall(command, number, deadline_s, lambda response: _value(instrument, response, verb))
-        exchange.send(call, maker.encode(number, command), priority)
-        return call.future
+        return _send_future(instrument, number, command, deadline_s, lambda r: instrument.value_of(r, command.verb))
 
     def submit_whole(
         self,
@@ -292,76 +167,123 @@ class InstrumentServer:
         priority: int = 0,
         expects_response: bool = True,
     ) -> tuple[Command, Future[CommandResponse]]:
-        """Like `submit`, but return the command with its id, and a future of what `execute` returns.
+        """Send a command and return it, with its id, and a future of the whole response as `execute` returns it.
 
         Raises:
-            LabwireError: It could not be sent.
+            LabwireError: It could not be sent; what happens later stands in the future.
         """
         instrument = self._find(name)
         deadline_s = deadline_of(timeout_ms)
-        exchange = instrument.exchange or instrument.usable_exchange(deadline_s)
-        maker = instrument.maker
-        number, command = maker.make(
+        number, command = instrument.maker.make(
             verb, params, timeout_ms=timeout_ms, priority=priority, expects_response=expects_response
         )
-        call = FutureCall(command, number, deadline_s, lambda response: _whole(instrument, response))
-        exchange.send(call, maker.encode(number, command), priority)
-        return command, call.future
+        return command, _send_future(instrument, number, command, deadline_s, instrument.whole)
+
+    def map(
+        self,
+        name: str,
+        verb: str,
+        params: Iterable[Mapping[str, Any] | None],
+        *,
+        timeout_ms: float = DEFAULT_TIMEOUT_MS,
+        priority: int = 0,
+        window: int = DEFAULT_WINDOW,
+    ) -> Iterator[Any]:
+        """Let an instrument execute a verb with one set of parameters after the other; yield the values in order.
+
+        The fastest way for many commands: up to `window` are on their way at any time, several in one message where
+        the worker is our own and the commands are quick. Nothing is sent before the first value is asked for.
+
+        Args:
+            name: The instrument.
+            verb: Of all commands.
+            params: One mapping for each command.
+            timeout_ms: How long each may take once the one before is answered.
+            priority: Of all commands.
+            window: From 1 to 100.
+
+        Raises:
+            LabwireError: As for `call`, at the value that it concerns; nothing comes after it, and what is on its way
+                is executed for nobody.
+        """
+        pipeline = Pipeline(self._find(name), verb, timeout_ms=timeout_ms, priority=priority, window=window)
+        return pipeline.run(params)
+
+    def acquire(
+        self,
+        name: str,
+        verb: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        credits: int = DEFAULT_CREDITS,  # noqa: A002 (the protocol's word)
+        timeout_ms: float = DEFAULT_TIMEOUT_MS,
+        priority: int = 0,
+    ) -> Acquisition:
+        """Let an instrument acquire continuously: an iterator of blocks, and a context manager that ends it.
+
+        Args:
+            name: The instrument; it executes nothing else meanwhile.
+            verb: A continuous one.
+            params: By name.
+            credits: Blocks that may be made before the caller takes one, from 1 to 50.
+            timeout_ms: How long to wait for a block.
+            priority: As for `call`.
+
+        Raises:
+            LabwireError: As for `call`; it could not be sent.
+            UsageError: The verb is not continuous, or the worker is a foreign one, which cannot do this.
+        """
+        instrument = self._find(name)
+        instrument.need(Feature.CONTROL, "a continuous acquisition")
+        deadline_s = deadline_of(timeout_ms)
+        exchange = instrument.usable_exchange(deadline_s)
+        number, command = instrument.maker.make(verb, params, timeout_ms=timeout_ms, priority=priority, continuous=True)
+        call = BlockCall(command, number, check_credits(credits))
+        acquisition = Acquisition(instrument, exchange, call, timeout_ms / 1000)
+        acquisition.begin(instrument.maker.encode(number, command), priority)
+        return acquisition
+
+    def barrier(self, names: Sequence[str], timeout_s: float = 5.0) -> Barrier:
+        """Let instruments wait for each other: none goes on before all have finished what was sent before.
+
+        Args:
+            names: The instruments, each once.
+            timeout_s: How long to wait for the last of them.
+
+        Raises:
+            DeadlineError: Some did not get there in time; data ``missing`` names them. The others go on.
+            LabwireError: As for `call`; the others go on.
+            UsageError: One of them has a foreign worker, which knows no barriers.
+        """
+        return run_barrier([self._find(name) for name in dict.fromkeys(names)], timeout_s)
 
     def ping(self, name: str, *, timeout_ms: float = DEFAULT_TIMEOUT_MS) -> float:
-        """Return how long a command that does nothing takes there and back, in seconds. Only our own workers answer it.
+        """Return how long a command that does nothing takes there and back, in seconds; it waits for its turn.
+
+        A foreign worker does not know that command; it answers that, which takes as long.
 
         Raises:
             LabwireError: As for `call`.
         """
+        instrument = self._find(name)
+        deadline_s = deadline_of(timeout_ms)
+        exchange, maker = instrument.usable_exchange(deadline_s), instrument.maker
         start_s = time.perf_counter()
-        self.call(name, NOOP, timeout_ms=timeout_ms)
+        number, command = maker.make_control(NOOP, {}, timeout_ms=timeout_ms)
+        call = Call(command, number, deadline_s)
+        exchange.send(call, maker.encode(number, command))
+        exchange.wait(call)
         return time.perf_counter() - start_s
 
-    # --- the end
-
-    def close(self) -> None:
-        """Stop all instruments, at the same time, and end. Safe to call twice."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        atexit.unregister(self.close)
-        instruments = list(self._instruments.values())
-        for instrument in instruments:
-            instrument.finish()
-        for instrument in instruments:
-            try:
-                instrument.wait_until_ended()
-            except LabwireError as error:
-                self._reporter.report("protocol_error", instrument.name, {"error": str(error)})
-        self._supervisor.close()
-        self._reporter.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def _find(self, name: str) -> Instrument:
-        try:
-            return self._instruments[name]
-        except KeyError:
-            known = ", ".join(self._instruments) or "none"
-            raise NotFoundError(f"no instrument {name!r}; there are: {known}", instrument=name) from None
+    def queue_states(self, name: str) -> list[QueueState]:
+        """Return how both queues of an instrument are, without taking a message out; none if it has no worker."""
+        return self._find(name).queue_states()
 
 
-def _value(instrument: Instrument, response: CommandResponse, verb: str) -> Any:
-    check_success(response, instrument.name, verb)
-    return _array(instrument, response) if has_waveform(response) else plain_value(response)
-
-
-def _whole(instrument: Instrument, response: CommandResponse) -> CommandResponse:
-    value = _array(instrument, response) if has_waveform(response) else plain_value(response)
-    return msgspec.structs.replace(response, return_value=value, waveform=msgspec.UNSET)
-
-
-def _array(instrument: Instrument, response: CommandResponse) -> Any:
-    handle = msgspec.convert(response.waveform, WaveformHandle)
-    return open_waveform(handle, prefix=instrument.waveform_prefix)
+def _send_future(
+    instrument: Instrument, number: int, command: Command, deadline_s: float, value_of: ValueOf
+) -> Future[Any]:
+    exchange = instrument.usable_exchange(deadline_s)
+    call = FutureCall(command, number, deadline_s, value_of)
+    exchange.send(call, instrument.maker.encode(number, command), command.priority)
+    return call.future

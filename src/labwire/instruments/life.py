@@ -1,0 +1,350 @@
+"""The life of an instrument: starts its workers one after the other, and decides what follows on a death."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from labwire.errors import ConfigError, LabwireError, MissingExtraError, codes_of
+from labwire.instruments.commands import CommandMaker
+from labwire.instruments.config import InstrumentConfig
+from labwire.instruments.exchange import Exchange
+from labwire.instruments.incarnation import Incarnation, Links, Origin, why_ended
+from labwire.instruments.status import Counts, State
+from labwire.instruments.supervision import Supervisor, Timer
+from labwire.instruments.worker_output import WorkerOutput
+from labwire.wire.instrument_message import Command, CommandResponse
+
+FIRST_BACK_OFF_S = 0.2
+LONGEST_BACK_OFF_S = 10.0
+TERMINATE_LIMIT_S = 2.0
+"""How long a worker that did not end when asked may take to end after SIGTERM, before SIGKILL."""
+LAST_WORDS_S = 0.2
+"""How long a worker that said that it dies, or let go of its queue, may take to end by itself."""
+CHECK_S = 0.25
+"""How often heartbeats and stuck commands are looked at."""
+_FAIL_CALLERS_S = 0.02
+_HOPELESS = {codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code}
+
+_log = logging.getLogger(__name__)
+
+
+class House(NamedTuple):
+    """What all instruments of a server share."""
+
+    supervisor: Supervisor
+    report: Callable[[str, str, dict[str, Any]], None]
+    on_result: Callable[..., None] | None
+    python_path: Sequence[str]
+    debug: bool
+
+
+class Life:
+    """One instrument's workers, one after the other.
+
+    What has no underscore may be read from any thread, and waited for with `changed`. All the rest runs on the
+    supervisor's thread.
+
+    Args:
+        name: Name of the instrument.
+        config: Its options.
+        house: What it shares with others.
+        maker: Makes its commands.
+    """
+
+    def __init__(self, name: str, config: InstrumentConfig, house: House, maker: CommandMaker) -> None:
+        self._name, self._config, self._house, self._maker = name, config, house, maker
+        self.changed = threading.Condition()
+        self.state = State.STOPPED
+        self.exchange: Exchange | None = None
+        """Where commands go; None while there is no worker that could take them."""
+        self.incarnation: Incarnation | None = None
+        self.asked_to_start = False
+        self.incarnations = self.restarts = self.deaths = 0
+        self.last_error = ""
+        self.due_s = 0.0
+        """When it starts again, for state BACKING_OFF."""
+        self.counts = Counts()
+        self._deaths_in_row = 0
+        self._start_again = self._exited = self._buried = False
+        self._failed_calls = 0
+        self._timers: list[Timer] = []
+        self._output: WorkerOutput | None = None
+
+    def ask_to_begin(self) -> None:
+        """Start it, if it does not run; from any thread."""
+        with self.changed:
+            self.asked_to_start = True
+        self._house.supervisor.post(self._begin)
+
+    def ask_to_finish(self, *, start_again: bool) -> None:
+        """Stop it, then start it again if that is wanted; from any thread."""
+        with self.changed:
+            self.asked_to_start = start_again
+        self._house.supervisor.post(lambda: self._finish(start_again=start_again))
+
+    # --- the supervisor's thread
+
+    def _set(self, state: State) -> None:
+        with self.changed:
+            self.state = state
+            self.changed.notify_all()
+
+    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
+        self._timers.append(self._house.supervisor.call_later(delay_s, action))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _begin(self) -> None:
+        if self.incarnation is None:
+            self._deaths_in_row = 0
+            self._cancel_timers()
+            self._launch()
+        elif self.state is State.STOPPING:
+            self._start_again = True
+            return  # asked_to_start stays until it is launched
+        with self.changed:
+            self.asked_to_start = False
+            self.changed.notify_all()
+
+    def _launch(self) -> None:
+        self.incarnations += 1
+        self._exited = self._buried = self._start_again = False
+        house = self._house
+        origin = Origin(
+            self._name, self._config, self.incarnations, self._maker, self.counts, house.python_path, house.debug
+        )
+        try:
+            incarnation = Incarnation(origin, self._links())
+        except (LabwireError, OSError) as error:
+            self.last_error = str(error)
+            self._died(
+                {"why": self.last_error, "pid": None, "failed_calls": 0}, hopeless=isinstance(error, ConfigError)
+            )
+            return
+        self.incarnation = incarnation
+        if incarnation.process:
+            house.supervisor.watch(incarnation.pidfd, lambda: self._process_ended(incarnation))
+            self._output = output = WorkerOutput(incarnation.output_fd, lambda data: self._report("log", data))
+            house.supervisor.watch(output.fd, self._pass_on_output)
+            self._later(self._config.start_timeout_s, lambda: self._start_is_overdue(incarnation))
+            self.exchange = incarnation.exchange
+        self._later(CHECK_S, lambda: self._check(incarnation))
+        self._set(State.WAITING if self._config.external else State.STARTING)
+
+    def _links(self) -> Links:
+        post = self._house.supervisor.post
+
+        def on_ready(incarnation: Incarnation) -> None:
+            post(lambda: self._is_ready(incarnation))
+
+        def on_lost(incarnation: Incarnation, why: str) -> None:
+            post(lambda: self._is_lost(incarnation, why))
+
+        def on_buried(incarnation: Incarnation, failed: int) -> None:
+            post(lambda: self._is_buried(incarnation, failed))
+
+        on_result = self._tell_result if self._house.on_result else None
+        return Links(self._report, on_ready, on_lost, on_buried, on_result)
+
+    def _report(self, kind: str, data: dict[str, Any]) -> None:
+        self._house.report(kind, self._name, data)
+
+    def _tell_result(self, command: Command, response: CommandResponse, sent_s: float, done_s: float) -> None:
+        assert self._house.on_result
+        try:
+            self._house.on_result(self._name, command, response, sent_s, done_s)
+        except Exception:
+            _log.exception("on_result failed for %s of instrument %s", command.verb, self._name)
+
+    def _is_ready(self, incarnation: Incarnation) -> None:
+        if incarnation is not self.incarnation or self.state not in {State.STARTING, State.WAITING}:
+            return
+        incarnation.ready_s = now_s = time.monotonic()
+        self.exchange = incarnation.exchange
+        self._set(State.READY)
+        kind = "restarted" if self._deaths_in_row else "started"
+        data = {"pid": incarnation.pid, "incarnation": self.incarnations, "queue": self._config.queue}
+        self._report(kind, {**data, "start_s": now_s - incarnation.started_s})
+
+    def _start_is_overdue(self, incarnation: Incarnation) -> None:
+        if incarnation is self.incarnation and self.state is State.STARTING:
+            incarnation.signal(signal.SIGKILL, f"was not ready within {self._config.start_timeout_s:g} s")
+
+    def _check(self, incarnation: Incarnation) -> None:
+        """Look whether the worker is silent or stuck."""
+        if incarnation is not self.incarnation or incarnation.exchange.death is not None:
+            return
+        self._later(CHECK_S, lambda: self._check(incarnation))
+        if self.state is not State.READY:
+            return
+        exchange, config = incarnation.exchange, self._config
+        exchange.ledger.check_stuck()
+        silent_s = exchange.last_look_s - (exchange.last_sign_s or exchange.last_look_s)
+        if silent_s > config.heartbeat_timeout_s:
+            self._give_up_on(incarnation, f"sent no heartbeat for {silent_s:.1f} s")
+        since_s = exchange.ledger.stuck_since_s
+        if config.stuck_restart_s is not None and since_s is not None:
+            stuck_s = time.monotonic() - since_s
+            if stuck_s > config.stuck_restart_s:
+                self._give_up_on(incarnation, f"was stuck for {stuck_s:.1f} s")
+
+    def _give_up_on(self, incarnation: Incarnation, why: str) -> None:
+        if incarnation.process:
+            incarnation.signal(signal.SIGKILL, why)
+        else:
+            incarnation.killed_why = why
+            self._bury(incarnation, why)
+
+    def _is_lost(self, incarnation: Incarnation, why: str) -> None:
+        """The worker has said that it dies, or its end of the queue is gone."""
+        if incarnation is not self.incarnation or incarnation.exchange.death is not None or incarnation.lost_why:
+            return
+        incarnation.lost_why = why
+        if incarnation.process is None:
+            self._bury(incarnation, why)
+        elif self.state is not State.STOPPING:
+            self._later(LAST_WORDS_S, lambda: incarnation.signal(signal.SIGKILL, why))
+
+    def _process_ended(self, incarnation: Incarnation) -> None:
+        assert incarnation.process
+        code = incarnation.process.wait()
+        self._house.supervisor.unwatch(incarnation.pidfd)
+        why = why_ended(code)
+        if incarnation.killed_why:
+            why = f"{incarnation.killed_why}, and was killed"
+        self._bury(incarnation, why)
+        if self._output:
+            self._house.supervisor.unwatch(self._output.fd)
+            self._output.read_rest()
+        self._exited = True
+        self._end_if_over(incarnation)
+
+    def _bury(self, incarnation: Incarnation, why: str) -> None:
+        """Let nobody wait for this worker any more."""
+        self._cancel_timers()
+        with self.changed:
+            self.exchange = None
+            if self.state is not State.STOPPING:
+                self.last_error, self.due_s = why, 0.0
+                self.state = State.BACKING_OFF
+            self.changed.notify_all()
+        exchange = incarnation.exchange
+        exchange.die("it was stopped" if self.state is State.STOPPING else why)
+        # The standby does it; where a user's callback holds it up, callers do not wait for that.
+        self._later(_FAIL_CALLERS_S, exchange.fail_callers)
+
+    def _is_buried(self, incarnation: Incarnation, failed: int) -> None:
+        self._buried, self._failed_calls = True, failed
+        self._end_if_over(incarnation)
+
+    def _end_if_over(self, incarnation: Incarnation) -> None:
+        if not self._buried or (incarnation.process and not self._exited):
+            return
+        self._cancel_timers()
+        incarnation.clear()
+        self.incarnation = None
+        process = incarnation.process
+        code = process.returncode if process else None
+        data = {"pid": incarnation.pid, "exit_code": code, "failed_calls": self._failed_calls}
+        if self.state is State.STOPPING:
+            self._stopped(data)
+            return
+        if incarnation.exchange.ledger.answered:
+            self._deaths_in_row = 0
+        hopeless = code in _HOPELESS and incarnation.ready_s is None
+        why = self.last_error
+        if incarnation.lost_why and not incarnation.killed_why:
+            why = f"{incarnation.lost_why}; {why}"  # what it said itself tells most
+        elif code is not None and code > 0 and self._output and self._output.last and not incarnation.killed_why:
+            why = f"{why}: {self._output.last}"
+        self.last_error = why
+        self._died({"why": why, **data}, hopeless=hopeless)
+
+    def _stopped(self, data: dict[str, Any]) -> None:
+        self._set(State.STOPPED)
+        self._report("stopped", data)
+        if self._start_again:
+            self._begin()
+
+    def _died(self, data: dict[str, Any], *, hopeless: bool) -> None:
+        self.deaths += 1
+        self._deaths_in_row += 1
+        tries = self._config.restart_tries
+        if not self._config.restart or hopeless or self._deaths_in_row > tries:
+            self._set(State.GIVEN_UP)
+            self._report("died", data)
+            why = "restart is off" if not self._config.restart else f"{self._deaths_in_row} deaths in a row"
+            self._report("given_up", {"why": "it can never run" if hopeless else why, "last_error": self.last_error})
+            return
+        delay_s = back_off_s(self._deaths_in_row)
+        self.due_s = time.monotonic() + delay_s
+        self._set(State.BACKING_OFF)
+        self._report("died", {**data, "starts_again_in_s": delay_s})
+        if delay_s:
+            self._later(delay_s, self._relaunch)
+        else:
+            self._relaunch()
+
+    def _relaunch(self) -> None:
+        self.restarts += 1
+        self._launch()
+
+    def _finish(self, *, start_again: bool) -> None:
+        self._start_again = start_again
+        if not start_again:
+            self.asked_to_start = False
+        incarnation = self.incarnation
+        if self.state is State.STOPPING:
+            return
+        if incarnation is None:
+            self._cancel_timers()
+            self.due_s = 0.0
+            if self.state is State.BACKING_OFF or self.state is State.STARTING:
+                self._report("stopped", {"pid": None})
+            self._set(State.STOPPED)
+            if start_again:
+                self._begin()
+            return
+        waited_for = self.state is State.WAITING
+        self._cancel_timers()
+        self.exchange = None
+        self._set(State.STOPPING)
+        if incarnation.exchange.death is not None:
+            return  # it has just died by itself
+        if waited_for:
+            self._bury(incarnation, "")
+            return
+        self._shut_down(incarnation)
+
+    def _shut_down(self, incarnation: Incarnation) -> None:
+        limit_s = self._config.stop_timeout_s
+        if incarnation.process is None:
+            incarnation.ask_to_end(lambda _: None)
+            self._later(min(limit_s, 2 * self._config.heartbeat_s), lambda: self._bury(incarnation, ""))
+            return
+        post = self._house.supervisor.post
+        incarnation.ask_to_end(lambda _: post(lambda: self._terminate(incarnation)))
+        self._later(limit_s, lambda: self._terminate(incarnation))
+
+    def _terminate(self, incarnation: Incarnation) -> None:
+        incarnation.signal(signal.SIGTERM)
+        self._later(TERMINATE_LIMIT_S, lambda: incarnation.signal(signal.SIGKILL, "did not end when it was asked to"))
+
+    def _pass_on_output(self) -> None:
+        if self._output and not self._output.read():
+            self._house.supervisor.unwatch(self._output.fd)
+
+
+def back_off_s(deaths_in_row: int) -> float:
+    """Return how long to wait before a worker is started again: at once, then 0.2 s, doubling up to 10 s."""
+    if deaths_in_row <= 1:
+        return 0.0
+    return min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(deaths_in_row - 2, 30))
