@@ -28,7 +28,7 @@ from labwire.wire.tcp_frame import (
     ACK_CODE_NAMES,
     HEADER,
     HEADER_BYTES,
-    MAX_TEXT_BYTES,
+    MAX_SENT_TEXT_BYTES,
     MAX_UINT16,
     MAX_UINT32,
     MAX_UINT64,
@@ -180,8 +180,8 @@ def test_texts_survive(text: str) -> None:
 
 def test_a_long_text_is_cut_between_characters() -> None:
     for start in ("", "a", "ab", "abc"):
-        data = encode_text(start + "€" * MAX_TEXT_BYTES)
-        assert MAX_TEXT_BYTES - 3 < len(data) <= MAX_TEXT_BYTES
+        data = encode_text(start + "€" * MAX_SENT_TEXT_BYTES)
+        assert MAX_SENT_TEXT_BYTES - 3 < len(data) <= MAX_SENT_TEXT_BYTES
         assert set(data.decode()) <= set("abc€")
 
 

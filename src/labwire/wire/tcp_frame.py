@@ -31,7 +31,9 @@ MAX_PAYLOAD_BYTES = 512 << 20
 """Most bytes of a payload, unless a connection is told otherwise: a START with the mask of 16 million pixels has
 64 MiB, calibration arrays of such a detector a few times that."""
 MAX_TEXT_BYTES = 64 << 10
-"""Most bytes of an error text, which is the only payload that an ACK has."""
+"""Most bytes of an error text that is read; a text is the only payload that an ACK has."""
+MAX_SENT_TEXT_BYTES = 4 << 10
+"""Most bytes of an error text that is sent: it may be repeated for every image of a run."""
 
 MAX_UINT16 = (1 << 16) - 1
 MAX_UINT32 = (1 << 32) - 1
@@ -196,9 +198,9 @@ _FRAME_TYPES = frozenset(int(kind) for kind in FrameType)
 
 
 def encode_text(text: str) -> bytes:
-    """Encode an error text as the payload of an ACK; what is above `MAX_TEXT_BYTES` is cut between characters."""
+    """Encode an error text as the payload of an ACK; what is above `MAX_SENT_TEXT_BYTES` is cut between characters."""
     data = text.encode("utf-8", "replace")
-    return data if len(data) <= MAX_TEXT_BYTES else data[:MAX_TEXT_BYTES].decode("utf-8", "ignore").encode()
+    return data if len(data) <= MAX_SENT_TEXT_BYTES else data[:MAX_SENT_TEXT_BYTES].decode("utf-8", "ignore").encode()
 
 
 def decode_text(header: FrameHeader, payload: Readable) -> str:
