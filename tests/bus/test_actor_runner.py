@@ -219,9 +219,26 @@ def test_a_class_that_cannot_be_loaded_is_a_mistake_in_the_rig_file(dotted: str,
 def test_a_module_whose_own_import_fails_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigError, match="no module 'not_installed_anywhere'"):
+    with pytest.raises(ConfigError, match="its module needs 'not_installed_anywhere', which is not installed"):
         load_class("needs_more:X")
     sys.modules.pop("needs_more", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\ny = x.missing", r"broken_lab\.py, line 2: AttributeError: 'int' object has no attribute 'missing'"),
+        ("def f(:", r"SyntaxError: .*broken_lab\.py, line 1"),
+    ],
+)
+def test_a_module_with_a_mistake_says_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    (tmp_path / "broken_lab.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_lab", raising=False)
+    with pytest.raises(ConfigError, match=words):
+        load_class("broken_lab:X")
 
 
 def test_rig_time_is_shared(hub: Hub) -> None:

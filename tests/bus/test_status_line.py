@@ -35,7 +35,8 @@ def test_a_recording_and_the_disk() -> None:
     line = StatusLine()
     line.notice({"subject": "recording.started", "rec_path": "/data/my pilot/003"})
     line.recorder = {"duration_s": 125.9, "written_bytes": 2e6, "dropped": 4, "free_bytes": 50e9, "disk_hours": 7.4}
-    assert "● my pilot/003 2:05, 2 MB, 4 DROPPED │ disk 50 GB = 7 h" in line.text(stats())
+    expected = "  ● my pilot/003 2:05, 2 MB, 4 DROPPED │ disk 50 GB = 7 h │ missed 0 │ cut 0 │ "
+    assert line.text(stats()).startswith(expected), "first what a narrow terminal must not cut"
     line.notice({"subject": "recording.stopped"})
     assert "●" not in line.text(stats())
 

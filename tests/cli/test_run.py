@@ -163,6 +163,7 @@ def test_on_a_terminal_it_shows_itself_and_ctrl_c_ends_it(tmp_path: Path) -> Non
         assert terminal.end() == 0
         assert left_behind(terminal.process.pid) == []
     text = terminal.shown.decode()
+    assert '\r\x1b[Krig "test-rig" runs' in text, "the status line gives way to the banner"
     assert "labwire: stopped" in text
     assert "Traceback" not in text
 

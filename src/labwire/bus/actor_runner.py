@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import time
+import traceback
+from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -75,20 +77,38 @@ def load_class(dotted: str) -> type[Actor]:
     """Import an actor's class from ``module:Class``.
 
     Raises:
-        ConfigError: There is no such module or class, or it is not an actor.
+        ConfigError: There is no such module or class, the module cannot be imported, or the class is not an actor.
     """
     module_name, colon, class_name = dotted.partition(":")
     if not colon:
         raise ConfigError(f"{dotted!r} does not name a class: write 'module:Class'")
-    try:
-        loaded = getattr(importlib.import_module(module_name), class_name)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{dotted!r}: there is no module {error.name!r} on the Python path") from error
-    except AttributeError as error:
-        raise ConfigError(f"{dotted!r}: module {module_name!r} has no class {class_name!r}") from error
+    loaded = getattr(_import(module_name, dotted), class_name, None)
+    if loaded is None:
+        raise ConfigError(f"{dotted!r}: module {module_name!r} has no class {class_name!r}")
     if not (isinstance(loaded, type) and issubclass(loaded, Actor)):
         raise ConfigError(f"{dotted!r} is not a labwire Actor: subclass labwire.Actor")
     return loaded
+
+
+def _import(module_name: str, dotted: str) -> ModuleType:
+    try:
+        return importlib.import_module(module_name)
+    except LabwireError:
+        raise
+    except ModuleNotFoundError as error:
+        missing = str(error.name)
+        if f"{module_name}.".startswith(f"{missing}."):
+            places = "beside the rig file, or in the folder that `labwire actor` is started in"
+            raise ConfigError(
+                f"{dotted!r}: there is no module {missing!r} on the Python path, and no {missing}.py {places}"
+            ) from error
+        raise ConfigError(f"{dotted!r}: its module needs {missing!r}, which is not installed") from error
+    except OSError:
+        raise  # a device or file that may be there at the next try
+    except Exception as error:
+        *_, last = ["", *(f"{at.filename}, line {at.lineno}: " for at in traceback.extract_tb(error.__traceback__))]
+        where = "" if isinstance(error, SyntaxError) else last  # its text says where
+        raise ConfigError(f"{dotted!r}: its module fails: {where}{type(error).__name__}: {error}") from error
 
 
 def read_config(actor_class: type[Actor], config: dict[str, Any], name: str) -> Strict:

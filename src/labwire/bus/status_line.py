@@ -38,10 +38,13 @@ class StatusLine:
         busiest = sorted(groups.items(), key=lambda item: -item[1])[:_SHOWN_GROUPS]
         rates = " · ".join(f"{name} {rate:.0f}/s" for name, rate in busiest) or "quiet"
         missed = sum(gap.missed for gap in stats.gaps)
-        parts = [rates, f"{stats.bytes_hz / 1e6:.1f} MB/s", f"missed {missed}", f"cut {stats.slow_subscribers_cut}"]
-        return "  " + " │ ".join([*parts, *self._disk_and_recording()])
+        losses = [f"missed {missed}", f"cut {stats.slow_subscribers_cut}"]
+        traffic = [rates, f"{stats.bytes_hz / 1e6:.1f} MB/s"]
+        session = self._recording_and_disk()
+        # What matters most comes first: a narrow terminal cuts the end.
+        return "  " + " │ ".join([*session, *losses, *traffic] if self._recording else [*traffic, *losses, *session])
 
-    def _disk_and_recording(self) -> list[str]:
+    def _recording_and_disk(self) -> list[str]:
         state, parts = self.recorder, list[str]()
         if self._recording:
             duration_s = _number(state.get("duration_s"))

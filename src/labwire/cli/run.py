@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
@@ -14,7 +14,7 @@ from labwire.cli.connection import JsonFlag
 from labwire.cli.failures import let_go_of_the_dead
 from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.program import program_name
-from labwire.errors import UsageError
+from labwire.errors import ConfigError, UsageError
 from labwire.rig.demo import demo_config
 from labwire.rig.rig_file import load_rig
 
@@ -54,7 +54,7 @@ def run(
         config,
         folder=str(folder),
         on_ready=_tell(write_json if json else _show_banner(config)),
-        say=lambda text: remark(f"labwire: {text}"),
+        say=lambda text: remark(f"{_fresh_line(sys.stderr)}labwire: {text}"),
         console_fd=None if json else _STDERR,
     )
     status = hub.run()
@@ -76,6 +76,8 @@ def read_rig(
     overrides = {key: value for key, value in said.items() if value is not None}
     if video is not None and camera is not None:
         raise UsageError("--video and --camera cannot be combined: the demo rig has one camera")
+    if video is not None and not video.exists():
+        raise ConfigError(f"--video {video}: there is no file {video.absolute()}")
     if rig is None:
         return demo_config(video, camera, overrides)
     if video is not None or camera is not None:
@@ -95,4 +97,9 @@ def _tell(write: Callable[[Ready], None]) -> Callable[[Ready], None]:
 
 
 def _show_banner(config: RigConfig) -> Callable[[Ready], None]:
-    return lambda ready: write_line(banner(ready, config, program_name()))
+    return lambda ready: write_line(_fresh_line(sys.stdout) + banner(ready, config, program_name()))
+
+
+def _fresh_line(stream: TextIO) -> str:
+    """Return what takes away the line that shows the rig at work, if a person may be looking at it there."""
+    return "\r\x1b[K" if stream.isatty() else ""
