@@ -61,14 +61,13 @@ def measure(size: Size, rounds: int) -> tuple[Results, Confirmations]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="labwire-benchmark-"))
         rig = stack.enter_context(Peer("rig", folder))
-        bus, proxy, reply, poller = (
-            stack.enter_context(Peer(role)) for role in ("bus", "proxy", "reply", "reply-with-poller")
-        )
+        roles = ("bus", "proxy", "reply", "reply-again", "reply-with-poller")
+        bus, proxy, *replies = (stack.enter_context(Peer(role)) for role in roles)
         workers = Workers(Path(folder))
         stack.callback(workers.close)
         between = {"rig": rig, "bus": bus, "proxy": proxy}
         cases = [
-            *stack.enter_context(latency_cases(Peers(rig, bus, proxy, reply, poller), size.latencies)),
+            *stack.enter_context(latency_cases(Peers(rig, bus, proxy, *replies), size.latencies)),
             *throughput_cases(workers, between, size.messages),
             *processor_cases(workers, between, size.cpu_s),
         ]

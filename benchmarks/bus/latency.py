@@ -42,11 +42,14 @@ class Peers(NamedTuple):
     bus: Peer
     proxy: Peer
     reply: Peer
+    reply_again: Peer
+    """The same program once more: the ratio of the two is what chance does."""
     reply_with_poller: Peer
 
 
 REMOTE = {
     "t: pyzmq REQ-REP": "reply",
+    "t: pyzmq REQ-REP, again": "reply_again",
     "t: pyzmq REQ-REP with poller": "reply_with_poller",
     "t: labwire, bus alone": "bus",
     "t: labwire, whole rig": "rig",

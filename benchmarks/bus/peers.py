@@ -79,19 +79,19 @@ class Child:
 
 
 class Peer(Child):
-    """A running peer and its ports."""
+    """A running peer and what it told: its ports, and the number of its steward if it has one."""
 
     def __init__(self, role: str, *arguments: str) -> None:
         super().__init__("benchmarks.bus.peers", role, *arguments)
         try:
-            self.ports = self.hear()
+            self.told = self.hear()
         except BaseException:
             self.close()
             raise
 
     def url(self, port: str) -> str:
         """Return the address of a port, by its name."""
-        return f"tcp://127.0.0.1:{self.ports[port]}"
+        return f"tcp://127.0.0.1:{self.told[port]}"
 
 
 # --- the programs
@@ -105,8 +105,8 @@ def _end_with_input(end: Callable[[], object]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _tell(**ports: int) -> None:
-    print(json.dumps(ports), flush=True)
+def _tell(**told: int) -> None:
+    print(json.dumps(told), flush=True)
 
 
 def _run_proxy() -> None:
@@ -180,12 +180,16 @@ def _run_bus() -> None:
 def _run_rig(folder: str) -> int:
     """A whole rig as `labwire run` starts it, without instruments: hub and steward."""
     from labwire.bus.config import LogConfig, RemoteConfig
+    from labwire.rig.assembly import STEWARD
     from labwire.rig.hub import Hub, Ready
     from labwire.rig.rig_config import RigConfig
 
     def ready(rig: Ready) -> None:
         remote = int(rig.remote.rpartition(":")[2])
-        _tell(remote=remote, pub_port=rig.pub_port, sub_port=rig.sub_port, push_port=rig.push_port)
+        steward = hub.supervisor.find(STEWARD).process
+        assert steward
+        ports = {"remote": remote, "pub_port": rig.pub_port, "sub_port": rig.sub_port, "push_port": rig.push_port}
+        _tell(**ports, steward_pid=steward.pid)
 
     config = RigConfig(name="benchmark", remote=RemoteConfig(port=0), log=LogConfig(folder=folder))
     hub = Hub(config, folder=folder, on_ready=ready, say=lambda text: print(text, file=sys.stderr))
@@ -196,6 +200,7 @@ def _run_rig(folder: str) -> int:
 ROLES: dict[str, Callable[..., int | None]] = {
     "proxy": _run_proxy,
     "reply": _run_reply,
+    "reply-again": _run_reply,
     "reply-with-poller": _run_reply_with_poller,
     "bus": _run_bus,
     "rig": _run_rig,
