@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import tomllib
 from collections.abc import Generator, Iterable, Iterator
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -401,6 +403,14 @@ def test_a_driver_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -
         load_driver("multimetr")
     with pytest.raises(ConfigError, match="installed are: multimeter"):
         load_driver("xyz")
+
+
+def test_every_entry_point_of_labwire_names_a_driver() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    points = pyproject["project"]["entry-points"]["labwire.drivers"]
+    assert {"scpi", "keysight_34465a", "simulated_multimeter"} <= points.keys()
+    for name, value in points.items():
+        assert api_of(load_driver(value)).driver == value, name
 
 
 @pytest.mark.parametrize(
