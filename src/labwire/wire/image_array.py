@@ -193,6 +193,8 @@ def flat_view(data: Any) -> memoryview:
     """
     try:
         view = memoryview(data)
+        if not view.nbytes:  # which cannot be cast
+            return memoryview(b"")
         return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
     except (TypeError, ValueError) as error:
         raise UsageError(f"not a contiguous buffer of bytes: {error}") from error

@@ -1,0 +1,1 @@
+"""Image streams: what sends images, what stores them, and what is in between."""
