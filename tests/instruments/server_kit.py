@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,9 @@ class Events:
 
 
 def config(**changes: Any) -> InstrumentConfig:
-    return InstrumentConfig(**{"driver": DRIVER, "queue": "socket", "heartbeat_s": 0.2, **changes})
+    return InstrumentConfig(
+        **{"driver": DRIVER, "queue": os.environ.get("LW_QUEUE", "socket"), "heartbeat_s": 0.2, **changes}
+    )
 
 
 @contextmanager

@@ -207,6 +207,32 @@ def test_commands_sent_while_it_starts_are_executed_when_it_is_ready() -> None:
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
 
 
+@pytest.mark.parametrize("queue", ["socket", "boost"])
+def test_ctrl_c_in_the_waiting_leader_hands_the_role_on(queue: str) -> None:
+    with serving() as (server, events):
+        server.add("DMM1", config(queue=queue))
+        answers: list[object] = []
+
+        def follow() -> None:
+            wait_until(lambda: server.status("DMM1").waiting == 1)
+            answers.append(server.call("DMM1", "ECHO", {"value": "follower"}, timeout_ms=60_000))
+
+        def interrupt() -> None:
+            wait_until(lambda: server.status("DMM1").waiting == 2)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threads = [threading.Thread(target=follow), threading.Thread(target=interrupt)]
+        for thread in threads:
+            thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            server.call("DMM1", "SLEEP", {"duration_s": 0.5}, timeout_ms=60_000)
+        for thread in threads:
+            thread.join()
+        assert answers == ["follower"]
+        events.wait_for("late_response")
+        assert server.status("DMM1").waiting == 0
+
+
 def test_memory_is_limited() -> None:
     with serving() as (server, _):
         server.add("DMM1", config(limits=LimitsConfig(memory_mb=400)))

@@ -267,10 +267,15 @@ class Exchange:
         """Whether somebody receives."""
         return self._leading
 
-    def lose(self, why: str) -> None:
-        """Note that the worker's end is gone; nobody receives any more until the supervisor has buried it."""
+    def lose(self, why: str, *, fatal: bool = False) -> None:
+        """Note that the worker's end is gone; nobody receives any more until the supervisor has buried it.
+
+        Args:
+            why: In words.
+            fatal: It has said itself that it is about to die, so that there is nothing to wait for.
+        """
         self._lost = True
-        self._hooks.on_lost(why)
+        self._hooks.on_lost(why, fatal)
 
     # --- what is received; only ever by the one who leads
 
@@ -305,7 +310,7 @@ class Exchange:
         elif kind is MessageType.ERROR:
             error = decode_error(message.payload)
             if error.fatal:
-                self.lose(f"{error.error_message} (error code {error.error_code})")
+                self.lose(f"{error.error_message} (error code {error.error_code})", fatal=True)
             else:
                 self.ledger.take_error(message.id, error)
         elif kind is not MessageType.SYNC_ACK:

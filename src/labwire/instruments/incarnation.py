@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -21,11 +22,13 @@ from labwire.instruments.commands import URGENT_PRIORITY, CommandMaker
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.ledger import Hooks, OnResult, Report
-from labwire.instruments.queues.contract import SEND_TIMEOUT_S, QueuePair
-from labwire.instruments.queues.open import create_pair
+from labwire.instruments.queues.contract import SEND_TIMEOUT_S, QueuePair, response_name
+from labwire.instruments.queues.open import create_pair, join_pair
 from labwire.instruments.queues.seqpacket import SeqpacketPair
+from labwire.instruments.queues.users import mapped_by, opened_by
 from labwire.instruments.standby import Standby
 from labwire.instruments.status import Counts
+from labwire.instruments.waveforms import FOLDER as SHARED_MEMORY
 from labwire.instruments.waveforms import release_waveform, remove_left
 from labwire.instruments.worker_spec import WorkerSpec
 from labwire.wire.instrument_extras import DESCRIBE, Feature, WaveformHandle
@@ -71,7 +74,7 @@ class Links(NamedTuple):
 
     report: Report
     on_ready: Callable[[Incarnation], None]
-    on_lost: Callable[[Incarnation, str], None]
+    on_lost: Callable[[Incarnation, str, bool], None]
     on_buried: Callable[[Incarnation, int], None]
     on_result: OnResult | None
 
@@ -90,10 +93,14 @@ class Incarnation:
         self.ready_s: float | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.pidfd = -1
+        self._foreign_pid: int | None = None
+        self.lost = False
         self.lost_why = ""
+        """What it said of its own end."""
         self.killed_why = ""
         config = origin.config
-        pair = create_pair(config.queue, origin.name, origin.profile)
+        make_pair = join_pair if config.external else create_pair
+        pair = make_pair(config.queue, origin.name, origin.profile)
         try:
             if not config.external:
                 self._spawn(pair)
@@ -110,8 +117,8 @@ class Incarnation:
 
     @property
     def pid(self) -> int | None:
-        """Its process, if it is ours."""
-        return self.process.pid if self.process else None
+        """Its process; None if it is a foreign one that could not be found."""
+        return self.process.pid if self.process else self._foreign_pid
 
     @property
     def output_fd(self) -> int:
@@ -123,8 +130,8 @@ class Incarnation:
     def _make_exchange(self, pair: QueuePair) -> Exchange:
         origin = self.origin
 
-        def on_lost(why: str) -> None:
-            self._links.on_lost(self, why)
+        def on_lost(why: str, fatal: bool) -> None:  # noqa: FBT001 (a callback)
+            self._links.on_lost(self, why, fatal)
 
         hooks = Hooks(
             report=self._links.report,
@@ -193,6 +200,8 @@ class Incarnation:
         If commands wait already, it is ready at once: the answer may come long after theirs.
         """
         maker, exchange = self.origin.maker, self.exchange
+        if self.origin.config.external:
+            self._find_foreign()
         describes = not self.origin.config.external and maker.api is None
         if not describes or exchange.ledger.pending:
             self._links.on_ready(self)
@@ -213,12 +222,28 @@ class Incarnation:
             if not call.future.done():
                 call.future.set_exception(error)
 
+    def _find_foreign(self) -> None:
+        """Find the foreign worker's process, so that its death is noticed at once; without that, heartbeats tell."""
+        name = response_name(self.origin.name)
+        used_by = mapped_by(Path(SHARED_MEMORY, name)) if self.origin.config.queue == "boost" else opened_by(f"/{name}")
+        others = used_by - {os.getpid()}
+        if len(others) == 1:
+            (pid,) = others
+            with contextlib.suppress(OSError):  # ended meanwhile
+                self.pidfd = os.pidfd_open(pid)
+                self._foreign_pid = pid
+
     def _learn(self, response: CommandResponse) -> None:
         try:
             check_success(response, self.origin.name, DESCRIBE)
             self.origin.maker.learn(msgspec.convert(response.return_value, InstrumentApi))
         except (LabwireError, msgspec.ValidationError) as error:
             self._links.report("protocol_error", {"error": f"it does not tell what it can do: {error}"})
+
+    def is_replaced(self) -> bool:
+        """Whether other queues stand under its names by now: a foreign program has made its own."""
+        pair = self.exchange.pair
+        return pair.requests.state().waiting is None or pair.responses.state().waiting is None
 
     # --- the end
 

@@ -171,7 +171,8 @@ class Instrument:
         with life.changed:
             while life.asked_to_start or life.state not in {State.READY, State.WAITING}:
                 if life.deaths > deaths:
-                    raise PeerGoneError(f"Worker died: {self.name}: {life.last_error}", instrument=self.name)
+                    text = f"Worker died: {self.name}: {life.last_error}"
+                    raise life.start_error or PeerGoneError(text, instrument=self.name)
                 if not life.asked_to_start and life.state in _ENDED:
                     raise self._why_not()
                 if (left_s := until_s - time.monotonic()) <= 0:

@@ -33,8 +33,8 @@ class Hooks(NamedTuple):
 
     report: Report
     """An event for people: kind and data."""
-    on_lost: Callable[[str], None]
-    """The worker has said that it is about to die, or its end of the queue is gone; called at least once."""
+    on_lost: Callable[[str, bool], None]
+    """The worker's end of the queue is gone, or (True) it has said that it is about to die; why. At least once."""
     release_waveform: Callable[[CommandResponse], None]
     """Nobody will look at this response: free the memory of its array."""
     on_result: OnResult | None = None

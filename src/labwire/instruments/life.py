@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from labwire.errors import ConfigError, LabwireError, MissingExtraError, codes_of
+from labwire.errors import ConfigError, LabwireError, MissingExtraError, ResourceError, codes_of
 from labwire.instruments.commands import CommandMaker
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
@@ -66,6 +66,8 @@ class Life:
         self.asked_to_start = False
         self.incarnations = self.restarts = self.deaths = 0
         self.last_error = ""
+        self.start_error: LabwireError | None = None
+        """Why no worker could be made at all, if that is how the last start ended."""
         self.due_s = 0.0
         """When it starts again, for state BACKING_OFF."""
         self.counts = Counts()
@@ -125,11 +127,12 @@ class Life:
             incarnation = Incarnation(origin, self._links())
         except (LabwireError, OSError) as error:
             self.last_error = str(error)
+            self.start_error = error if isinstance(error, LabwireError) else ResourceError(str(error))
             self._died(
                 {"why": self.last_error, "pid": None, "failed_calls": 0}, hopeless=isinstance(error, ConfigError)
             )
             return
-        self.incarnation = incarnation
+        self.incarnation, self.start_error = incarnation, None
         if incarnation.process:
             house.supervisor.watch(incarnation.pidfd, lambda: self._process_ended(incarnation))
             self._output = output = WorkerOutput(incarnation.output_fd, lambda data: self._report("log", data))
@@ -145,8 +148,8 @@ class Life:
         def on_ready(incarnation: Incarnation) -> None:
             post(lambda: self._is_ready(incarnation))
 
-        def on_lost(incarnation: Incarnation, why: str) -> None:
-            post(lambda: self._is_lost(incarnation, why))
+        def on_lost(incarnation: Incarnation, why: str, fatal: bool) -> None:  # noqa: FBT001 (a callback)
+            post(lambda: self._is_lost(incarnation, why, fatal=fatal))
 
         def on_buried(incarnation: Incarnation, failed: int) -> None:
             post(lambda: self._is_buried(incarnation, failed))
@@ -170,6 +173,8 @@ class Life:
         incarnation.ready_s = now_s = time.monotonic()
         self.exchange = incarnation.exchange
         self._set(State.READY)
+        if incarnation.process is None and incarnation.pidfd >= 0:
+            self._house.supervisor.watch(incarnation.pidfd, lambda: self._foreign_ended(incarnation))
         kind = "restarted" if self._deaths_in_row else "started"
         data = {"pid": incarnation.pid, "incarnation": self.incarnations, "queue": self._config.queue}
         self._report(kind, {**data, "start_s": now_s - incarnation.started_s})
@@ -183,6 +188,8 @@ class Life:
         if incarnation is not self.incarnation or incarnation.exchange.death is not None:
             return
         self._later(CHECK_S, lambda: self._check(incarnation))
+        if self.state is State.WAITING and incarnation.is_replaced():
+            self._bury(incarnation, "somebody else has made queues of that name")
         if self.state is not State.READY:
             return
         exchange, config = incarnation.exchange, self._config
@@ -203,15 +210,19 @@ class Life:
             incarnation.killed_why = why
             self._bury(incarnation, why)
 
-    def _is_lost(self, incarnation: Incarnation, why: str) -> None:
+    def _is_lost(self, incarnation: Incarnation, why: str, *, fatal: bool) -> None:
         """The worker has said that it dies, or its end of the queue is gone."""
-        if incarnation is not self.incarnation or incarnation.exchange.death is not None or incarnation.lost_why:
+        if incarnation is not self.incarnation or incarnation.exchange.death is not None or incarnation.lost:
             return
-        incarnation.lost_why = why
-        if incarnation.process is None:
+        incarnation.lost = True
+        if self.state is State.STOPPING and not fatal:
+            return
+        if fatal:
+            incarnation.lost_why = why
+        if fatal or incarnation.process is None:
             self._bury(incarnation, why)
-        elif self.state is not State.STOPPING:
-            self._later(LAST_WORDS_S, lambda: incarnation.signal(signal.SIGKILL, why))
+        if incarnation.process:
+            self._later(LAST_WORDS_S, lambda: incarnation.signal(signal.SIGKILL, "" if fatal else why))
 
     def _process_ended(self, incarnation: Incarnation) -> None:
         assert incarnation.process
@@ -227,6 +238,11 @@ class Life:
         self._exited = True
         self._end_if_over(incarnation)
 
+    def _foreign_ended(self, incarnation: Incarnation) -> None:
+        self._house.supervisor.unwatch(incarnation.pidfd)
+        if incarnation.exchange.death is None:
+            self._bury(incarnation, f"process {incarnation.pid} has ended")
+
     def _bury(self, incarnation: Incarnation, why: str) -> None:
         """Let nobody wait for this worker any more."""
         self._cancel_timers()
@@ -237,6 +253,8 @@ class Life:
                 self.state = State.BACKING_OFF
             self.changed.notify_all()
         exchange = incarnation.exchange
+        if exchange.death is not None:
+            return
         exchange.die("it was stopped" if self.state is State.STOPPING else why)
         # The standby does it; where a user's callback holds it up, callers do not wait for that.
         self._later(_FAIL_CALLERS_S, exchange.fail_callers)
@@ -249,6 +267,7 @@ class Life:
         if not self._buried or (incarnation.process and not self._exited):
             return
         self._cancel_timers()
+        self._house.supervisor.unwatch(incarnation.pidfd)
         incarnation.clear()
         self.incarnation = None
         process = incarnation.process
@@ -256,6 +275,9 @@ class Life:
         data = {"pid": incarnation.pid, "exit_code": code, "failed_calls": self._failed_calls}
         if self.state is State.STOPPING:
             self._stopped(data)
+            return
+        if self._config.external and incarnation.ready_s is None:
+            self._launch()  # nobody died: other queues stand under its name now
             return
         if incarnation.exchange.ledger.answered:
             self._deaths_in_row = 0
@@ -278,6 +300,8 @@ class Life:
         self.deaths += 1
         self._deaths_in_row += 1
         tries = self._config.restart_tries
+        if self._config.external and self.start_error is None:
+            self._deaths_in_row = 1  # it is not we who start it: new queues cost nothing
         if not self._config.restart or hopeless or self._deaths_in_row > tries:
             self._set(State.GIVEN_UP)
             self._report("died", data)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from labwire.errors import LabwireError, NotFoundError, StateError
+from labwire.errors import ConfigError, LabwireError, NotFoundError, StateError
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.instrument import Instrument
 from labwire.instruments.life import House
@@ -50,12 +50,16 @@ class Roster:
             wait: Return when it is ready. An external one is never waited for, only its queues.
 
         Raises:
+            ConfigError: An external worker cannot use a socket, which has no name.
             DeadlineError: It was not ready within its ``start_timeout_s``; it is not in the server then.
             InvalidNameError: The name breaks the grammar.
             PeerGoneError: Its worker died while it started; it is not in the server then.
+            ResourceError: The system does not give what its queues or its process need; it is not in the server then.
             StateError: There is one of that name.
         """
         check_actor_name(name)
+        if config.external and config.queue == "socket":
+            raise ConfigError(f"{name} is external, and a socket has no name that its worker could find: use boost")
         with self._lock:
             if self._closed:
                 raise StateError("this instrument server is closed")
