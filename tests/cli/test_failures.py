@@ -118,7 +118,7 @@ def test_a_closed_standard_error_does_not_hide_the_exit_status(tmp_path: Path) -
     code = "from labwire.cli.main import main\nmain(['staus'])"
     done = subprocess.run(
         [sys.executable, "-c", f"import os; os.close(2)\n{code}"],
-        env=environment(tmp_path),
+        env={**environment(tmp_path), "PYTHONUNBUFFERED": ""},  # what is buffered is written at the very end
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         check=False,

@@ -205,5 +205,6 @@ def let_go_of_the_dead() -> None:
         except (OSError, ValueError):
             with contextlib.suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+                if nowhere != stream.fileno():  # it is, where that number was closed and the lowest that is free
+                    os.dup2(nowhere, stream.fileno())
+                    os.close(nowhere)
