@@ -264,6 +264,14 @@ def test_reading_pauses_while_too_much_waits() -> None:
     assert not writer.paused
 
 
+def test_a_cancelled_run_keeps_nobody_from_reading() -> None:
+    writer = writer_in(State.RUNNING, max_unanswered=1)
+    assert writer.paused
+    writer.receive_data(frame(F.CANCEL, run_number=RUN), 0.0)
+    assert not writer.paused
+    assert writer.unanswered_images == 0
+
+
 def test_reading_pauses_while_the_detector_does_not_read_the_answers() -> None:
     writer = writer_in(State.STARTED)
     writer.fail_run(RUN, AckCode.IO_ERROR, "x" * 60_000, 0.0)

@@ -43,9 +43,14 @@ class AnswerBook:
     def give_up(self, code: AckCode, text: str) -> Iterator[int]:
         """Give the run up, and return the numbers of the images that wait; they do so no longer."""
         self.failure = (code, text)
-        waiting, self._waiting = self._waiting, Counter[int]()
-        self.waiting_count = 0
+        waiting = self._waiting
+        self.forget()
         return waiting.elements()
+
+    def forget(self) -> None:
+        """Note that nobody waits for answers any more."""
+        self._waiting = Counter()
+        self.waiting_count = 0
 
 
 def check_bad(code: AckCode) -> None:

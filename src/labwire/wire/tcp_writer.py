@@ -362,6 +362,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         ours = not self._is_stray(header)
         if ours:
             self._events.append(RunCancelled(self.run_number or 0))
+            self._book.forget()
         else:
             self.counters.stray += 1
         if ours or self.run_number is None:
@@ -382,6 +383,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
     def _on_lost(self, error: LabwireError, now_s: float) -> None:
         if self.run_number is not None:
             self._events.append(RunLost(self.run_number, error))
+            self._book.forget()
         self._events.append(ConnectionLost(error))
 
 
