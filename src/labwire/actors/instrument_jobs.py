@@ -97,7 +97,13 @@ class InstrumentJobs:
         number = next(self._numbers)
 
         def begin() -> AbstractContextManager[Acquisition]:
-            return self._server.acquire(request.name, request.verb, request.params, credits=CREDITS)
+            return self._server.acquire(
+                request.name,
+                request.verb,
+                request.params,
+                credits=CREDITS,
+                timeout_ms=request.timeout_ms,
+            )
 
         def on_block(block: BlockMade, cancelled: Callable[[], bool]) -> None:
             self._on_block(_outcome(request, block), publish, cancelled)

@@ -268,12 +268,13 @@ class InstrumentsActor(Actor, Instruments):
         verb: str,
         params: dict[str, Any] = {},  # noqa: B006  never changed
         *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
         window: int = WINDOW,
         publish: bool = True,
     ) -> Job[Block, AcquisitionDone]:
         """See `Instruments.acquire`."""
         self._server.status(name)  # no such instrument is told at once
-        request = CommandRequest(name=name, verb=verb, params=params)
+        request = CommandRequest(name=name, verb=verb, params=params, timeout_ms=timeout_ms)
         return self._jobs.acquire(request, window=window, publish=publish)
 
     def grant(self, acquisition: int, blocks: int) -> None:

@@ -61,7 +61,7 @@ def run_file(file: Path, args: list[str], names: dict[str, Any], *, quiet: bool 
     try:
         runpy.run_path(str(file), init_globals=names, run_name="__main__")
     except LabwireError as error:
-        line = next((frame.lineno for frame in _frames_of(error, file)), None)
+        line = next((frame.lineno for frame in reversed(list(_frames_of(error, file))) if _is_in(frame, file)), None)
         remark(f"{file}, line {line}:" if line else f"{file}:")
         raise
     except Exception as error:  # a mistake in the file is not one of labwire
@@ -78,9 +78,13 @@ def _frames_of(error: BaseException, file: Path) -> Iterator[traceback.FrameSumm
     """Yield the frames of an error from the file on, without those that called it."""
     inside = False
     for frame in traceback.extract_tb(error.__traceback__):
-        inside = inside or frame.filename == str(file)
+        inside = inside or _is_in(frame, file)
         if inside:
             yield frame
+
+
+def _is_in(frame: traceback.FrameSummary, file: Path) -> bool:
+    return frame.filename == str(file)
 
 
 class _Progress:

@@ -200,6 +200,7 @@ class Instrument:
         params: Mapping[str, Any] | None = None,
         /,
         *,
+        timeout_ms: int = DEFAULT_TIMEOUT_MS,
         window: int = WINDOW,
         publish: bool = True,
         **more: Any,
@@ -213,6 +214,7 @@ class Instrument:
         Args:
             verb: Name of a continuous command.
             params: Its parameters.
+            timeout_ms: How long a block may take.
             window: Blocks that may wait here; the instrument makes no more before one was taken.
             publish: Put each block on the bus, too.
             **more: Further parameters.
@@ -220,7 +222,7 @@ class Instrument:
         if window < 1:
             raise UsageError("a window is at least 1: without blocks there is nothing to iterate over", window=window)
         sent = _plain({**(params or {}), **more})
-        job = self._instruments.acquire(self._name, verb, sent, window=window, publish=publish)
+        job = self._instruments.acquire(self._name, verb, sent, timeout_ms=timeout_ms, window=window, publish=publish)
         return Blocks(job, self._instruments, window)
 
     def ping(self) -> float:
@@ -241,7 +243,7 @@ class Instrument:
         def command(*values: Any, timeout_ms: int = DEFAULT_TIMEOUT_MS, priority: int = 0, **params: Any) -> Any:
             params = _by_name(verb, values, params)
             if verb.continuous:
-                return self.blocks(verb.name, params)
+                return self.blocks(verb.name, params, timeout_ms=timeout_ms)
             return self.call(verb.name, params, timeout_ms=timeout_ms, priority=priority)
 
         command.__name__ = command.__qualname__ = method

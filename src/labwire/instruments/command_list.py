@@ -50,12 +50,13 @@ class CommandList:
                 self._send_next(name)
         reported_s = 0.0
         while self._on_their_way:
-            if cancelled():
-                self._left.clear()
             try:
-                self._take(*self._finished.get(timeout=_SLICE_S))
+                number, done = self._finished.get(timeout=_SLICE_S)
             except Empty:
                 continue
+            if cancelled():
+                self._left.clear()
+            self._take(number, done)
             if time.monotonic() - reported_s > _REPORT_S:
                 reported_s = time.monotonic()
                 report(self._progress())

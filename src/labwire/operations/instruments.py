@@ -56,8 +56,8 @@ class Array(msgspec.Struct, frozen=True):
             import numpy as np
         try:
             dtype = np.dtype(self.dtype)
-            if dtype.hasobject:
-                raise ValueError("objects cannot travel")
+            if dtype.hasobject or any(length < 0 for length in self.shape):
+                raise ValueError("objects cannot travel, and no length is negative")
             return np.frombuffer(self.data, dtype).reshape(self.shape).copy()
         except (TypeError, ValueError, SyntaxError) as error:
             shown = f"{self.dtype!r} of shape {list(self.shape)}"
@@ -68,7 +68,7 @@ def array_of(value: Any) -> Array:
     """Return a numpy array as what travels."""
     with needs_extra("waveforms"):
         import numpy as np
-    plain = np.ascontiguousarray(value)
+    plain = np.asarray(value, order="C")
     little = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
     return Array(little.dtype.str, tuple(plain.shape), little.tobytes())
 
@@ -333,6 +333,7 @@ class Instruments(Service):
         verb: str,
         params: dict[str, Any] = {},  # noqa: B006  a default of the request struct, which copies it
         *,
+        timeout_ms: TimeoutMs = DEFAULT_TIMEOUT_MS,
         window: Annotated[int, msgspec.Meta(ge=0, le=1000)] = WINDOW,
         publish: bool = True,
     ) -> Job[Block, AcquisitionDone]:
@@ -344,6 +345,7 @@ class Instruments(Service):
             name: Name of the instrument.
             verb: Name of a continuous command.
             params: Its parameters.
+            timeout_ms: How long a block may take.
             window: Blocks that are sent unasked; 0 sends none to the caller, only to the bus.
             publish: Put each block on the bus, as ``instrument.<name>.block``.
         """
