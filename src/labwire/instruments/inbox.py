@@ -151,8 +151,10 @@ class Inbox:
             self._drain(DEPTH)
         if not self._waiting and not self.shutdown:
             data = self._queue.receive(timeout_s)
-            if data is not None:
-                self._take(data)
+            if data is None:
+                return None
+            if (task := self._read(data)) is not None:
+                return task  # nothing else waits
         if self.shutdown or not self._waiting:
             return None
         return heapq.heappop(self._waiting)[2]
@@ -182,6 +184,11 @@ class Inbox:
             self._take(data)
 
     def _take(self, data: bytes) -> None:
+        if (task := self._read(data)) is not None:
+            self._add(task)
+
+    def _read(self, data: bytes) -> Task | None:
+        """Return the command that a message is; see to everything else that it may be."""
         header_id = 0
         try:
             message = decode_message(data, self._profile)
@@ -189,8 +196,8 @@ class Inbox:
             if self._trace:
                 self._trace(message)
             if message.type is MessageType.COMMAND:
-                self._take_command(message)
-            elif message.type is MessageType.SHUTDOWN:
+                return self._read_command(message)
+            if message.type is MessageType.SHUTDOWN:
                 self.shutdown = True
             elif message.type is not MessageType.SYNC_CONTINUE:
                 self._count_odd("a %s is nothing for a worker, ignored", message.type.value)
@@ -200,22 +207,23 @@ class Inbox:
             self.malformed += 1
             self._count_odd("a request cannot be understood: %s", error)
             self._on_malformed(header_id, str(error))
+        return None
 
-    def _take_command(self, message: Message) -> None:
+    def _read_command(self, message: Message) -> Task | None:
         payload = unpack_payload(message.payload) if self._packed else message.payload
         if not self._batches or not payload.startswith(b"["):
             command = decode_command(payload)
             if self._control and command.verb in URGENT:
                 self.signals.take(command.verb, command.params)
-                return
-            self._add(Task(message.id, command, None, message.sync_token))
-            return
+                return None
+            return Task(message.id, command, None, message.sync_token)
         commands = decode_commands(payload)
         if not commands:
             raise ProtocolError("a batch without commands")
         batch = Batch(len(commands))
         for command in commands:
             self._add(Task(message.id, command, batch))
+        return None
 
     def _add(self, task: Task) -> None:
         if len(self._waiting) >= MOST_WAITING and task.batch is None:
