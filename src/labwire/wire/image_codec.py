@@ -254,7 +254,7 @@ def _sorter_of(kind: type[msgspec.Struct]) -> _Sort:
         if not isinstance(value, dict):
             return value
         raw = cast("_Raw", value)
-        unknown = raw.keys() - known
+        unknown = _NOTHING if raw.keys() <= known else raw.keys() - known
         nested = inner.keys() & raw.keys() if inner else ()
         if not unknown and not nested:
             return raw
