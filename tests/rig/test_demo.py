@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import pytest
 
 from labwire.errors import ConfigError
+from labwire.instruments.driver import api_of, load_driver, make_driver
+from labwire.rig import demo
 from labwire.rig.demo import DEMO_TOML, demo_config
 from labwire.rig.rig_file import parse_rig
 
@@ -20,6 +24,21 @@ def test_it_has_a_camera_eyes_files_and_a_recorder() -> None:
     assert config.file_ipc.max_frame_count > 0, "a demo must not fill the disk"
     assert config.recorder
     assert Path(config.recorder.root).is_absolute()
+
+
+def test_its_instruments_can_be_made() -> None:
+    for name, config in demo_config().instruments.items():
+        driver = make_driver(load_driver(config.driver), config.options, name)
+        assert api_of(driver).verbs, name
+
+
+def test_where_instruments_cannot_run_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    try:
+        assert not importlib.reload(demo).demo_config().instruments
+    finally:
+        monkeypatch.undo()
+        importlib.reload(demo)
 
 
 def test_it_is_a_rig_file_like_any_other() -> None:

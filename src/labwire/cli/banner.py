@@ -21,7 +21,7 @@ def banner(ready: Ready, config: RigConfig, program: str) -> str:
         config: The rig.
         program: What to type to call labwire.
     """
-    rows = [*_where(ready, config), *_what(ready), *_files(ready, config)]
+    rows = [*_where(ready, config), *_what(ready, config), *_files(ready, config)]
     width = max(len(label) for label, _ in rows)
     port = int(ready.remote.rpartition(":")[2])
     steps = list(_next_steps(config, f"{program} ", "" if port == DEFAULT_PORT else f" --port {port}"))
@@ -46,8 +46,10 @@ def _where(ready: Ready, config: RigConfig) -> Iterator[tuple[str, str]]:
         yield "reachable", "from this computer only"
 
 
-def _what(ready: Ready) -> Iterator[tuple[str, str]]:
+def _what(ready: Ready, config: RigConfig) -> Iterator[tuple[str, str]]:
     yield "actors", ", ".join(ready.actors)
+    if config.instruments:
+        yield "instruments", ", ".join(config.instruments)
     if ready.failed:
         yield "NOT RUNNING", f"{', '.join(ready.failed)} (the log says why)"
 
@@ -66,6 +68,8 @@ def _next_steps(config: RigConfig, program: str, flags: str) -> Iterator[tuple[s
         yield f"{program}sub pupil. --count 5{flags}", "listen to the eyes"
     else:
         yield f"{program}sub --stats{flags}", "see what is on the bus"
+    if config.instruments:
+        yield f"{program}instruments{flags}", "how the instruments are; with a name, what it can do"
     if config.recorder:
         yield f'{program}record start "my first session"{flags}', "begin to record"
         yield f"{program}record stop{flags}", "end it; says where the files are"

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from labwire.instruments.linux import PLATFORM
 from labwire.rig.rig_config import RigConfig
 from labwire.rig.rig_file import parse_rig
+
+_INSTRUMENTS_TOML = """\
+# A multimeter: the driver of a real one, and a meter that pyvisa-sim simulates. For your own: its resource, no backend.
+[instruments.DMM1]
+driver = "labwire.instruments.drivers.dmm:Keysight34465A"
+resource = "TCPIP0::dmm.simulated::inst0::INSTR"
+backend = "@sim"
+
+# An oscilloscope that exists in software only.
+[instruments.SCOPE1]
+driver = "labwire.instruments.drivers.simulated:Oscilloscope"
+queue = "socket"
+
+"""
 
 DEMO_TOML = """\
 # The demo rig: `labwire run` without a rig file. A good place to begin a rig of your own.
@@ -21,7 +37,7 @@ demo = true
 [sources.eyes]
 kind = "simulated_eyes"
 
-# The newest picture as a file that is never half written, and the 300 before it.
+{instruments}# The newest picture as a file that is never half written, and the 300 before it.
 [file_ipc]
 camera = "world"
 base_directory = "file_ipc_output"
@@ -30,8 +46,8 @@ max_frame_count = 300
 # `labwire record start` begins a session here.
 [recorder]
 root = "recordings"
-"""
-"""The demo rig as a rig file."""
+""".replace("{instruments}", _INSTRUMENTS_TOML if sys.platform == PLATFORM else "")
+"""The demo rig as a rig file; without instruments where they cannot run."""
 
 _WORLD = "cameras.world"
 
