@@ -22,7 +22,8 @@ from tests.rig_fixture import RunningRig
 REQUIREMENT = Path(__file__).with_name("pyplr.txt")
 LIMIT_S = 10.0
 
-pytestmark = pytest.mark.soak
+# PyPlr leaves its subscribers to the garbage collector, where pyzmq complains of them.
+pytestmark = [pytest.mark.soak, pytest.mark.filterwarnings("ignore:Unclosed socket:ResourceWarning")]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,9 @@ def core(pupil_like_rig: RunningRig, pyplr_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(pyplr_folder)
     core = import_module("pyplr.pupil").PupilCore(request_port=str(pupil_like_rig.port))
     yield core
+    # PyPlr never ends its context, and these two sockets it made past the context, which does not know them.
+    core.remote.close(linger=0)
+    core.pub_socket.close(linger=0)
     core.context.destroy(linger=0)
 
 
