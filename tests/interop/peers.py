@@ -20,14 +20,12 @@ def boost_peer() -> Path:
     """Return the program `boost_peer`; its modes stand at the top of boost_peer.cpp."""
     if reason := _no_boost():
         pytest.skip(reason)
-    return _built("boost_peer.cpp", "g++", "-std=c++17", "-O2", "-Wall", "-Wextra")
+    return built("g++ -std=c++17 -O2 -Wall -Wextra", FOLDER / "boost_peer.cpp")
 
 
 def posix_peer() -> Path:
     """Return the program `posix_peer`; its modes stand at the top of posix_peer.c."""
-    if shutil.which("cc") is None:
-        pytest.skip("no C compiler")
-    return _built("posix_peer.c", "cc", "-std=gnu11", "-O2", "-Wall", "-Wextra")
+    return built("cc -std=gnu11 -O2 -Wall -Wextra", FOLDER / "posix_peer.c")
 
 
 @cache
@@ -40,14 +38,23 @@ def _no_boost() -> str:
 
 
 @cache
-def _built(source: str, *command: str) -> Path:
-    path = FOLDER / source
-    name = hashlib.sha256(path.read_bytes() + " ".join(command).encode()).hexdigest()[:16]
-    program = _CACHE / f"{path.stem}-{name}"
+def built(command: str, *sources: Path, watched: tuple[Path, ...] = ()) -> Path:
+    """Return the program that a compiler makes of some files; made once for each content of them.
+
+    Args:
+        command: The compiler and its options.
+        sources: The files; the program is named like the first.
+        watched: Files that they include.
+    """
+    compiler, *options = command.split()
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no compiler: {compiler}")
+    content = b"".join(path.read_bytes() for path in (*sources, *watched)) + command.encode()
+    program = _CACHE / f"{sources[0].stem}-{hashlib.sha256(content).hexdigest()[:16]}"
     if not program.exists():
         _CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_CACHE) as folder:
-            made = Path(folder) / path.stem
-            subprocess.run([*command, str(path), "-o", str(made), "-pthread", "-lrt"], check=True)
+            made = Path(folder) / sources[0].stem
+            subprocess.run([compiler, *options, *map(str, sources), "-o", str(made), "-pthread", "-lrt"], check=True)
             made.replace(program)  # at once: another run may build the same
     return program

@@ -36,6 +36,9 @@ typedef struct {
   uint64_t slots[];         /* offset pointers to the messages: those in use begin at `first`, lowest priority first */
 } shared_queue;
 
+/* Read a word of shared memory once: what is checked is then what is used. */
+#define READ(word) (*(volatile __typeof__(word) *)&(word))
+
 typedef struct {
   uint64_t length_bytes;
   uint32_t priority;
@@ -51,9 +54,12 @@ typedef struct {
   uint32_t header_bytes;     /* of a message's own header; its last four bytes are the payload's size */
   int32_t mutex_kind;
   uint32_t cond_flags;
+  uint32_t locked_by;        /* our thread that holds the lock, as long as one does */
   _Atomic int users;         /* calls under way, plus one until it is closed */
-  _Atomic int closed, broken, wakes, cond_waiters;
+  _Atomic int closed, broken, wakes;
+  _Atomic int in_condition;  /* our threads that are inside of glibc's condition variables */
   _Atomic int foreign;       /* a message came without a bump of `sent` */
+  _Atomic int kept;          /* never unmapped: the list of a thread's robust locks may lead into it */
   _Atomic int holder;        /* thread that held the lock for longer than we waited */
   char text[TEXT_BYTES];     /* why it is broken */
 } queue;
@@ -67,16 +73,24 @@ enum { /* results of calls; 0 and above are good */
   TOO_LARGE = -6,
 };
 
+/* condition.c */
+void signal_one(queue *q, pthread_cond_t *cond);
+int sleep_in(queue *q, pthread_cond_t *cond, int64_t until);
+void end_sleep(queue *q, pthread_cond_t *cond);
+
 /* robust_lock.c */
 int lock_queue(queue *q, int64_t timeout_ns);
 int recover_queue(queue *q);
 int rescue_lock(queue *q);
 int check_header(queue *q);
 int check_position(queue *q);
-int is_cond_usable(queue *q, pthread_cond_t *cond);
 int break_queue(queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void unstick_cond(queue *q, pthread_cond_t *cond);
+void unlock_queue(queue *q);
 long futex_word(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
+int is_own_thread(uint32_t tid);
+_Atomic uint32_t *lock_word(queue *q);
+_Atomic uint32_t *owner_word(queue *q);
+_Atomic int32_t *kind_word(queue *q);
 int64_t now_ns(void);
 struct timespec to_timespec(int64_t ns);
 shared_message *message_at(queue *q, uint64_t slot);

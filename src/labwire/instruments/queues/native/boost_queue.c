@@ -104,7 +104,7 @@ static int enter(queue *q) {
 }
 
 static void leave(queue *q) {
-  if (atomic_fetch_sub(&q->users, 1) == 1) munmap(q->shared, q->mapped_bytes);
+  if (atomic_fetch_sub(&q->users, 1) == 1 && !atomic_load(&q->kept)) munmap(q->shared, q->mapped_bytes);
 }
 
 /* --- waking */
@@ -113,13 +113,10 @@ static void wake_receivers(queue *q) {
   shared_queue *s = q->shared;
   atomic_fetch_add(&s->sent, 1);
   futex_word(&s->sent, FUTEX_WAKE, INT_MAX, NULL);
-  if (!atomic_load(&q->cond_waiters)) return;
+  if (!atomic_load(&q->in_condition)) return;
   /* They check for a wake under the lock, so having had it means that they sleep, or will not. */
-  if (!lock_queue(q, WAKE_LOCK_NS)) pthread_mutex_unlock(&s->mutex);
-  if (is_cond_usable(q, &s->not_empty))
-    pthread_cond_broadcast(&s->not_empty);
-  else
-    unstick_cond(q, &s->not_empty);
+  if (!lock_queue(q, WAKE_LOCK_NS)) unlock_queue(q);
+  end_sleep(q, &s->not_empty);
 }
 
 EXPORT void lw_boost_wake(queue *q) {
@@ -145,12 +142,13 @@ static void point(queue *q, uint64_t slot, shared_message *message) {
 
 /* How many of the waiting messages have a lower priority; -1 if the index is damaged. */
 static int64_t count_below(queue *q, uint32_t priority) {
-  uint64_t low = 0, high = q->shared->count;
+  uint64_t low = 0, high = READ(q->shared->count);
+  if (high > q->depth) return -1;
   while (low < high) {
     uint64_t middle = (low + high) / 2;
-    shared_message *message = message_at(q, (q->shared->first + middle) % q->depth);
+    shared_message *message = message_at(q, (READ(q->shared->first) + middle) % q->depth);
     if (!message) return -1;
-    if (message->priority < priority)
+    if (READ(message->priority) < priority)
       low = middle + 1;
     else
       high = middle;
@@ -161,11 +159,12 @@ static int64_t count_below(queue *q, uint32_t priority) {
 /* Put a message in; the lock is ours and there is room. The message is whole before it can be seen. */
 static int put(queue *q, const uint8_t *data, uint32_t length_bytes, uint32_t priority) {
   shared_queue *s = q->shared;
-  uint64_t first = (s->first ? s->first : q->depth) - 1;
+  uint64_t first = READ(s->first);
+  first = ((first ? first : q->depth) - 1) % q->depth;
   shared_message *message = message_at(q, first);
   if (!message) return BROKEN;
   int64_t below = count_below(q, priority);
-  if (below < 0) return BROKEN;
+  if (below < 0) return break_queue(q, "its number of messages was changed to %llu", (long long)READ(s->count));
   memcpy(message->data, data, length_bytes);
   if (length_bytes < q->size_bytes) message->data[length_bytes] = 0; /* for readers that take the payload for a string */
   for (int64_t at = 0; at < below; at++) {
@@ -188,17 +187,17 @@ static int try_send(queue *q, const uint8_t *data, uint32_t length_bytes, uint32
   int result = lock_queue(q, timeout_ns);
   if (result) return result;
   if (s->count >= q->depth) {
-    pthread_mutex_unlock(&s->mutex);
+    unlock_queue(q);
     return TIMED_OUT;
   }
   result = put(q, data, length_bytes, priority);
   if (atomic_load_explicit(&s->mark, memory_order_relaxed) != MARK) atomic_store(&s->mark, MARK);
   atomic_fetch_add(&s->sent, 1);
   int has_blocked = s->blocked_receivers != 0;
-  pthread_mutex_unlock(&s->mutex);
+  unlock_queue(q);
   if (result) return result;
   if (atomic_load(&s->waiters)) futex_word(&s->sent, FUTEX_WAKE, 1, NULL);
-  if (has_blocked && is_cond_usable(q, &s->not_empty)) pthread_cond_signal(&s->not_empty);
+  if (has_blocked) signal_one(q, &s->not_empty);
   return 0;
 }
 
@@ -235,9 +234,9 @@ static uint64_t told_bytes(queue *q, const uint8_t *data, uint64_t length_bytes)
 /* Take the next message out; the lock is ours and there is one. */
 static int take(queue *q, uint8_t *buffer) {
   shared_queue *s = q->shared;
-  shared_message *message = message_at(q, (s->first + s->count - 1) % q->depth);
+  shared_message *message = message_at(q, (READ(s->first) + READ(s->count) - 1) % q->depth);
   if (!message) return BROKEN;
-  uint64_t length_bytes = message->length_bytes;
+  uint64_t length_bytes = READ(message->length_bytes);
   if (length_bytes > q->size_bytes) return break_queue(q, "a message says that it has %llu bytes", (long long)length_bytes);
   length_bytes = told_bytes(q, message->data, length_bytes);
   memcpy(buffer, message->data, length_bytes);
@@ -252,29 +251,6 @@ static int take_wake(queue *q) {
   int wakes = atomic_load(&q->wakes);
   while (wakes > 0)
     if (atomic_compare_exchange_weak(&q->wakes, &wakes, wakes - 1)) return 1;
-  return 0;
-}
-
-/* Sleep in the condition variable, as the sender is foreign; the lock is ours before, and after if 0 is returned. */
-static int wait_for_foreign(queue *q, int64_t until) {
-  shared_queue *s = q->shared;
-  if (!is_cond_usable(q, &s->not_empty)) {
-    pthread_mutex_unlock(&s->mutex);
-    return BROKEN;
-  }
-  struct timespec deadline = to_timespec(until);
-  s->blocked_receivers++;
-  atomic_fetch_add(&q->cond_waiters, 1);
-  int result = pthread_cond_clockwait(&s->not_empty, &s->mutex, CLOCK_MONOTONIC, &deadline);
-  atomic_fetch_sub(&q->cond_waiters, 1);
-  if (result == EOWNERDEAD) result = recover_queue(q);
-  if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
-  if (result == BROKEN) return BROKEN;
-  if (s->blocked_receivers) s->blocked_receivers--;
-  if (check_header(q) || check_position(q)) {
-    pthread_mutex_unlock(&s->mutex);
-    return BROKEN;
-  }
   return 0;
 }
 
@@ -295,26 +271,26 @@ static int receive(queue *q, uint8_t *buffer, int64_t timeout_ns) {
   int64_t until = 0, left = timeout_ns;
   int waited = 0;
   while (!result) {
-    if (s->count) {
+    if (READ(s->count)) {
       if (waited && atomic_load(&s->sent) == seen) atomic_store(&q->foreign, 1);
       result = take(q, buffer);
       int has_blocked = s->blocked_senders != 0;
-      pthread_mutex_unlock(&s->mutex);
-      if (has_blocked && result >= 0 && is_cond_usable(q, &s->not_full)) pthread_cond_signal(&s->not_full);
+      unlock_queue(q);
+      if (has_blocked && result >= 0) signal_one(q, &s->not_full);
       return result;
     }
     int is_closed = atomic_load(&q->closed);
     if (!until && left > 0) until = now_ns() + timeout_ns;
     left = until ? until - now_ns() : 0;
     if (is_closed || left <= 0 || take_wake(q)) {
-      pthread_mutex_unlock(&s->mutex);
+      unlock_queue(q);
       return is_closed ? CLOSED : left <= 0 && !take_wake(q) ? TIMED_OUT : WOKEN;
     }
     if (atomic_load(&q->foreign) || atomic_load(&s->mark) != MARK) {
-      result = wait_for_foreign(q, until);
+      result = sleep_in(q, &s->not_empty, until);
     } else {
       seen = atomic_load(&s->sent);
-      pthread_mutex_unlock(&s->mutex);
+      unlock_queue(q);
       result = wait_for_ours(q, seen, left);
       waited = 1;
     }

@@ -2,9 +2,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <gnu/libc-version.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -22,15 +19,14 @@ enum {
   TID_MASK = 0x3fffffff,
   OWNER_DIED = 0x40000000,
   MAX_TID = 4 * 1024 * 1024, /* PID_MAX_LIMIT of the kernel */
-  COND_FLAGS = 7,
-  COND_LOCK = 3,
-  ROBUST = 16, /* bit of a mutex kind */
+  NOT_RECOVERABLE = 0x7ffffffe, /* as an owner; one more is: inconsistent */
+  ROBUST = 16,       /* bit of a mutex kind */
 };
 
 /* Words inside a mutex of glibc; part of its ABI. */
-static _Atomic uint32_t *lock_word(queue *q) { return (_Atomic uint32_t *)&q->shared->mutex; }
-static _Atomic uint32_t *owner_word(queue *q) { return lock_word(q) + 2; }
-static _Atomic int32_t *kind_word(queue *q) { return (_Atomic int32_t *)lock_word(q) + 4; }
+_Atomic uint32_t *lock_word(queue *q) { return (_Atomic uint32_t *)&q->shared->mutex; }
+_Atomic uint32_t *owner_word(queue *q) { return lock_word(q) + 2; }
+_Atomic int32_t *kind_word(queue *q) { return (_Atomic int32_t *)lock_word(q) + 4; }
 
 long futex_word(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
   return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
@@ -64,9 +60,9 @@ int check_header(queue *q) {
   shared_queue *s = q->shared;
   uint32_t state = atomic_load(&s->state);
   if (state != STATE_READY) return break_queue(q, "its state word is %u, not %u", state, STATE_READY);
-  if (s->index != q->index) return break_queue(q, "its index pointer was changed to %#llx", (long long)s->index);
-  if (s->depth != q->depth) return break_queue(q, "its depth was changed to %llu", (long long)s->depth);
-  if (s->size_bytes != q->size_bytes)
+  if (READ(s->index) != q->index) return break_queue(q, "its index pointer was changed to %#llx", (long long)s->index);
+  if (READ(s->depth) != q->depth) return break_queue(q, "its depth was changed to %llu", (long long)s->depth);
+  if (READ(s->size_bytes) != q->size_bytes)
     return break_queue(q, "its message size was changed to %llu", (long long)s->size_bytes);
   int32_t kind = atomic_load(kind_word(q));
   if (kind != q->mutex_kind) return break_queue(q, "the kind of its lock was changed to %d", kind);
@@ -76,8 +72,8 @@ int check_header(queue *q) {
   } else if (word > 2) {
     return break_queue(q, "its lock holds %#x", word);
   }
-  if (owner > MAX_TID && owner < 0x7ffffffe) return break_queue(q, "the owner of its lock is %#x, no thread", owner);
-  if (s->blocked_senders > MAX_BLOCKED || s->blocked_receivers > MAX_BLOCKED)
+  if (owner > MAX_TID && owner < NOT_RECOVERABLE) return break_queue(q, "the owner of its lock is %#x, no thread", owner);
+  if (READ(s->blocked_senders) > MAX_BLOCKED || READ(s->blocked_receivers) > MAX_BLOCKED)
     return break_queue(q, "it counts %llu senders and %llu receivers that wait", (long long)s->blocked_senders,
                        (long long)s->blocked_receivers);
   return 0;
@@ -86,45 +82,46 @@ int check_header(queue *q) {
 /* The words that change under the lock. */
 int check_position(queue *q) {
   shared_queue *s = q->shared;
-  if (s->count > q->depth) return break_queue(q, "it counts %llu messages of %llu", (long long)s->count, (long long)q->depth);
-  if (s->first >= q->depth) return break_queue(q, "its first message is at %llu", (long long)s->first);
+  if (READ(s->count) > q->depth) return break_queue(q, "it counts %llu messages of %llu", (long long)s->count, (long long)q->depth);
+  if (READ(s->first) >= q->depth) return break_queue(q, "its first message is at %llu", (long long)s->first);
   return 0;
 }
 
 /* Return the message that a slot points to, NULL if it points anywhere else. */
 shared_message *message_at(queue *q, uint64_t slot) {
-  uint64_t at = (uint64_t)((uint8_t *)&q->shared->slots[slot] - (uint8_t *)q->shared) + q->shared->slots[slot];
+  uint64_t pointer = READ(q->shared->slots[slot]);
+  uint64_t at = (uint64_t)((uint8_t *)&q->shared->slots[slot] - (uint8_t *)q->shared) + pointer;
   uint64_t offset = at - q->messages_at;
   if (offset % q->stride_bytes || offset / q->stride_bytes >= q->depth) {
-    break_queue(q, "slot %llu of its index points nowhere: %#llx", (long long)slot, (long long)q->shared->slots[slot]);
+    break_queue(q, "slot %llu of its index points nowhere: %#llx", (long long)slot, (long long)pointer);
     return NULL;
   }
   return (shared_message *)((uint8_t *)q->shared + at);
 }
 
-/* Hold everything against what must be, after a process has died inside; the lock is ours. What can be mended is. */
-static int check_whole(queue *q) {
-  shared_queue *s = q->shared;
-  if (check_header(q) || check_position(q)) return BROKEN;
+/* Every slot points to a message of its own. */
+static int check_slots(queue *q) {
   uint8_t seen[MAX_DEPTH / 8] = {0};
   for (uint64_t slot = 0; slot < q->depth; slot++) {
     shared_message *message = message_at(q, slot);
     if (!message) return BROKEN;
-    uint64_t number = ((uint8_t *)message - (uint8_t *)s - q->messages_at) / q->stride_bytes;
+    uint64_t number = ((uint8_t *)message - (uint8_t *)q->shared - q->messages_at) / q->stride_bytes;
     uint8_t bit = (uint8_t)(1 << number % 8);
-    if (seen[number / 8] & bit) return break_queue(q, "two slots point to message %llu: a process died inside", (long long)number);
+    if (seen[number / 8] & bit)
+      return break_queue(q, "two slots point to message %llu: a process died inside", (long long)number);
     seen[number / 8] |= bit;
   }
-  /* `first` moves before `count`: a death between leaves the last message just outside. */
-  if (s->count < q->depth) {
-    shared_message *beyond = message_at(q, (s->first + s->count) % q->depth);
-    if (beyond->length_bytes) s->count++;
-  }
+  return 0;
+}
+
+/* Lengths and priorities are what they can be; free messages are marked as such, which Boost demands. */
+static int check_messages(queue *q) {
+  shared_queue *s = q->shared;
   uint32_t lowest = 0;
   for (uint64_t at = 0; at < q->depth; at++) {
     shared_message *message = message_at(q, (s->first + at) % q->depth);
     if (at >= s->count) {
-      message->length_bytes = 0; /* what Boost demands of free messages */
+      message->length_bytes = 0;
       message->priority = 0;
       continue;
     }
@@ -134,6 +131,30 @@ static int check_whole(queue *q) {
     lowest = message->priority;
   }
   return 0;
+}
+
+/* A foreign sender counts a message first and writes it then, so the newest one may be half of an old one: drop it. */
+static int drop_newest(queue *q) {
+  shared_queue *s = q->shared;
+  if (!s->count) return 0;
+  shared_message *newest = message_at(q, s->first), *oldest = message_at(q, (s->first + s->count - 1) % q->depth);
+  if (newest->priority != oldest->priority)
+    return break_queue(q, "a foreign process died inside, and with priorities nobody can tell which message it wrote");
+  newest->length_bytes = 0;
+  newest->priority = 0;
+  s->first = (s->first + 1) % q->depth;
+  s->count--;
+  return 0;
+}
+
+/* Hold everything against what must be, after a process has died inside; the lock is ours. What can be mended is. */
+static int check_whole(queue *q) {
+  shared_queue *s = q->shared;
+  if (check_header(q) || check_position(q) || check_slots(q)) return BROKEN;
+  /* `first` moves before `count`: a death between leaves the last message just outside. */
+  if (s->count < q->depth && message_at(q, (s->first + s->count) % q->depth)->length_bytes) s->count++;
+  if (check_messages(q)) return BROKEN;
+  return atomic_load(&s->mark) == MARK ? 0 : drop_newest(q);
 }
 
 /* --- who holds the lock */
@@ -152,13 +173,27 @@ static int is_thread_dead(uint32_t tid) {
   return state && state[1] == ' ' && strchr("ZXx", state[2]);
 }
 
+int is_own_thread(uint32_t tid) { return tid && tid <= MAX_TID && !syscall(SYS_tgkill, getpid(), tid, 0); }
+
+/* Unlock it, unless somebody has scribbled over the lock meanwhile. */
+void unlock_queue(queue *q) {
+  uint32_t owner = atomic_load(owner_word(q));
+  if (atomic_load(kind_word(q)) == q->mutex_kind && (owner == q->locked_by || owner >= NOT_RECOVERABLE)) {
+    pthread_mutex_unlock(&q->shared->mutex);
+    return;
+  }
+  atomic_store(&q->kept, 1);
+  break_queue(q, "its lock was overwritten while it was held");
+}
+
 /* After EOWNERDEAD: the lock is ours if 0 is returned. */
 int recover_queue(queue *q) {
   if (check_whole(q)) {
-    pthread_mutex_unlock(&q->shared->mutex); /* not made consistent: nobody gets it any more */
+    unlock_queue(q); /* not made consistent: nobody gets it any more */
     return BROKEN;
   }
   pthread_mutex_consistent(&q->shared->mutex);
+  q->locked_by = atomic_load(owner_word(q));
   return 0;
 }
 
@@ -182,9 +217,11 @@ int rescue_lock(queue *q) {
   } else if (!is_thread_dead(owner)) {
     return 0;
   }
-  if (!atomic_compare_exchange_strong(owner_word(q), &owner, (uint32_t)syscall(SYS_gettid))) return 0; /* another was faster */
+  uint32_t self = (uint32_t)syscall(SYS_gettid);
+  if (!atomic_compare_exchange_strong(owner_word(q), &owner, self)) return 0; /* another was faster */
+  q->locked_by = self;
   if (check_whole(q)) {
-    pthread_mutex_unlock(&q->shared->mutex);
+    unlock_queue(q);
     return BROKEN;
   }
   return 1;
@@ -211,47 +248,10 @@ int lock_queue(queue *q, int64_t timeout_ns) {
   if (result == ETIMEDOUT) return LOCKED;
   if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
   if (result) return break_queue(q, "its lock cannot be taken: %s", strerror(result));
+  q->locked_by = atomic_load(owner_word(q));
   if (check_position(q)) {
-    pthread_mutex_unlock(&q->shared->mutex);
+    unlock_queue(q);
     return BROKEN;
   }
   return 0;
-}
-
-/* --- condition variables, which only foreign peers make us use */
-
-/* Where glibc keeps a condition variable's own lock and its flags: one place until 2.40, another since. */
-static int cond_words(_Atomic uint32_t **own_lock, _Atomic uint32_t **flags, pthread_cond_t *cond) {
-  unsigned major = 0, minor = 0;
-  if (sscanf(gnu_get_libc_version(), "%u.%u", &major, &minor) != 2 || major != 2 || minor < 25) return 0;
-  int at = minor >= 41 ? 6 : 8;
-  *own_lock = (_Atomic uint32_t *)cond + at;
-  *flags = *own_lock + 1;
-  return 1;
-}
-
-/* Whether glibc can be let near it: it would wait without end for an own lock that a dead process has kept. */
-int is_cond_usable(queue *q, pthread_cond_t *cond) {
-  _Atomic uint32_t *own_lock, *flags;
-  if (!cond_words(&own_lock, &flags, cond)) return 1;
-  if ((atomic_load(flags) & COND_FLAGS) != q->cond_flags || atomic_load(flags) >> 3 > MAX_BLOCKED)
-    return break_queue(q, "the flags of a condition variable were changed to %#x", atomic_load(flags)), 0;
-  struct timespec pause = to_timespec(100 * 1000);
-  for (int64_t until = 0; atomic_load(own_lock) & COND_LOCK; nanosleep(&pause, NULL)) {
-    if (!until) until = now_ns() + LOOK_NS;
-    if (now_ns() > until) return break_queue(q, "a process died inside a condition variable"), 0;
-  }
-  return 1;
-}
-
-/* Free threads of ours that glibc keeps in a broken condition variable; nobody uses it after that. */
-void unstick_cond(queue *q, pthread_cond_t *cond) {
-  _Atomic uint32_t *own_lock, *flags;
-  if (!cond_words(&own_lock, &flags, cond)) return;
-  struct timespec pause = to_timespec(1000 * 1000);
-  for (int tries = 0; tries < 50 && atomic_load(&q->cond_waiters); tries++) {
-    atomic_fetch_and(own_lock, ~(uint32_t)COND_LOCK);
-    futex_word(own_lock, FUTEX_WAKE, INT_MAX, NULL);
-    nanosleep(&pause, NULL);
-  }
 }

@@ -1,0 +1,169 @@
+/* The condition variables of a Boost queue: only a foreign peer makes us use them.
+ *
+ * Those of glibc do not survive the death of a process that waits or signals: whoever comes next may wait inside without
+ * end. So they are looked at first, and threads of ours that hang all the same are freed when the queue is closed or
+ * found broken. Nobody uses a queue after that.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "boost_layout.h"
+
+enum {
+  MS = 1000 * 1000,
+  PATIENCE_MS = 25,
+  MAX_SLEEPERS = 100000,
+  OLD_FLAGS = 9,
+  NEW_FLAGS = 7,
+  FLAGS = 7,
+  OWN_LOCK = 3,
+  SIGNALS = 1 << 16, /* plenty, and the group is not closed */
+};
+
+/* Words inside glibc's structure, which has two forms: the newer one has no references. */
+typedef struct {
+  _Atomic uint32_t *references, *own_lock, *flags, *signals;
+} words;
+
+/* Which form this glibc has: told by where it notes that a condition variable is shared. No version number tells it, as
+ * the newer form was carried back into older ones. */
+static int flags_at(void) {
+  static _Atomic int known;
+  int at = atomic_load(&known);
+  if (at) return at;
+  union {
+    pthread_cond_t cond;
+    uint32_t words[sizeof(pthread_cond_t) / sizeof(uint32_t)];
+  } fresh = {.words = {0}};
+  pthread_condattr_t shared;
+  if (pthread_condattr_init(&shared) || pthread_condattr_setpshared(&shared, PTHREAD_PROCESS_SHARED)) return -1;
+  pthread_cond_init(&fresh.cond, &shared);
+  at = fresh.words[OLD_FLAGS] == 1 ? OLD_FLAGS : fresh.words[NEW_FLAGS] == 1 ? NEW_FLAGS : -1;
+  atomic_store(&known, at);
+  return at;
+}
+
+static int find_words(words *found, pthread_cond_t *cond) {
+  _Atomic uint32_t *first = (_Atomic uint32_t *)cond;
+  int at = flags_at();
+  if (at < 0) return 0;
+  *found = (words){at == OLD_FLAGS ? first + 4 : NULL, first + at - 1, first + at, first + at + 1};
+  return 1;
+}
+
+/* Whether glibc can be let near it. */
+static int is_usable(queue *q, pthread_cond_t *cond) {
+  words in;
+  if (!find_words(&in, cond)) return 1;
+  uint32_t flags = atomic_load(in.flags), sleepers = flags >> 3;
+  uint64_t references = in.references ? (uint64_t)(in.references[0] >> 1) + (in.references[1] >> 1) : 0;
+  if ((flags & FLAGS) != q->cond_flags || sleepers > MAX_SLEEPERS || references > sleepers + 64)
+    return break_queue(q, "a condition variable was overwritten: %#x", flags), 0;
+  struct timespec pause = to_timespec(MS / 10);
+  for (int64_t until = 0; atomic_load(in.own_lock) & OWN_LOCK; nanosleep(&pause, NULL)) {
+    if (!until) until = now_ns() + PATIENCE_MS * MS;
+    if (now_ns() > until) return break_queue(q, "a process died inside a condition variable"), 0;
+  }
+  return 1;
+}
+
+void signal_one(queue *q, pthread_cond_t *cond) {
+  atomic_fetch_add(&q->in_condition, 1);
+  if (is_usable(q, cond)) pthread_cond_signal(cond);
+  atomic_fetch_sub(&q->in_condition, 1);
+}
+
+/* Sleep until signalled; the lock is ours before, and after if 0 is returned. */
+int sleep_in(queue *q, pthread_cond_t *cond, int64_t until) {
+  shared_queue *s = q->shared;
+  if (!is_usable(q, cond)) {
+    unlock_queue(q);
+    return BROKEN;
+  }
+  struct timespec deadline = to_timespec(until);
+  uint32_t self = q->locked_by;
+  s->blocked_receivers++;
+  atomic_fetch_add(&q->in_condition, 1);
+  int result = pthread_cond_clockwait(cond, &s->mutex, CLOCK_MONOTONIC, &deadline);
+  atomic_fetch_sub(&q->in_condition, 1);
+  if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
+  q->locked_by = self;
+  if (result == EOWNERDEAD && recover_queue(q)) return BROKEN;
+  if (READ(s->blocked_receivers)) s->blocked_receivers--;
+  if (atomic_load(&q->broken) || check_header(q) || check_position(q)) {
+    unlock_queue(q);
+    return BROKEN;
+  }
+  return 0;
+}
+
+/* --- waking, without being lost ourselves */
+
+typedef struct {
+  pthread_cond_t *cond;
+  _Atomic int parties; /* who still needs this: the broadcast, and who waits for it */
+} broadcast;
+
+static void *run_broadcast(void *given) {
+  broadcast *b = given;
+  pthread_cond_broadcast(b->cond);
+  if (atomic_fetch_sub(&b->parties, 1) == 1) free(b);
+  return NULL;
+}
+
+/* Broadcast in a thread that may be lost. Returns whether it came back. */
+static int try_broadcast(pthread_cond_t *cond) {
+  broadcast *b = malloc(sizeof *b);
+  pthread_t thread;
+  if (!b) return 1;
+  b->cond = cond;
+  atomic_init(&b->parties, 2);
+  if (pthread_create(&thread, NULL, run_broadcast, b)) {
+    free(b);
+    return 1; /* they wake up by themselves, at the end of their slice */
+  }
+  pthread_detach(thread);
+  struct timespec pause = to_timespec(MS / 20);
+  for (int64_t until = now_ns() + PATIENCE_MS * MS; atomic_load(&b->parties) == 2 && now_ns() < until;)
+    nanosleep(&pause, NULL);
+  int came_back = atomic_load(&b->parties) == 1;
+  if (atomic_fetch_sub(&b->parties, 1) == 1) free(b);
+  return came_back;
+}
+
+/* Put what our threads hang in into a state that lets them out: the queue is not used any more. */
+static void let_out(queue *q, pthread_cond_t *cond) {
+  words in;
+  if (!find_words(&in, cond)) return;
+  atomic_store(kind_word(q), q->mutex_kind);
+  if (!is_own_thread(atomic_load(owner_word(q)))) {
+    atomic_store(owner_word(q), 0);
+    atomic_store(lock_word(q), 0);
+  }
+  for (int group = 0; group < 2; group++) {
+    if (in.references) atomic_store(in.references + group, 0);
+    atomic_store(in.signals + group, SIGNALS);
+  }
+  atomic_fetch_and(in.own_lock, ~(uint32_t)OWN_LOCK);
+  futex_word(lock_word(q), FUTEX_WAKE, INT_MAX, NULL);
+  for (size_t at = 0; at < sizeof *cond / sizeof(uint32_t); at++)
+    futex_word((_Atomic uint32_t *)cond + at, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+/* Let our threads that sleep look again; if the queue is broken or closed, let them out. */
+void end_sleep(queue *q, pthread_cond_t *cond) {
+  int is_over = atomic_load(&q->broken) || !is_usable(q, cond) || !try_broadcast(cond);
+  if (is_over) break_queue(q, "a process died inside a condition variable");
+  struct timespec pause = to_timespec(MS / 2);
+  for (int tries = 0; (is_over || atomic_load(&q->closed)) && atomic_load(&q->in_condition) && tries < 400; tries++) {
+    nanosleep(&pause, NULL);
+    if (!is_over && tries < 2 * PATIENCE_MS) continue;
+    atomic_store(&q->kept, 1);
+    let_out(q, &q->shared->not_empty);
+    let_out(q, &q->shared->not_full);
+  }
+}
