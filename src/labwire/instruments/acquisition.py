@@ -19,7 +19,7 @@ from labwire.instruments.calls import Answer, Call, check_success, ring
 from labwire.instruments.commands import URGENT_PRIORITY
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.instrument import Instrument
-from labwire.instruments.queues.contract import DEPTH, SEND_TIMEOUT_S
+from labwire.instruments.queues.contract import DEPTH
 from labwire.wire.instrument_extras import CANCEL, CREDIT, control_command
 from labwire.wire.instrument_message import Command, CommandResponse
 
@@ -200,7 +200,7 @@ class Acquisition:
     def _tell(self, verb: str, **params: int) -> None:
         payload = control_command(verb, id=self.command_id, **params)
         message = self._instrument.maker.message(self._call.number, payload)
-        self._exchange.put(message, URGENT_PRIORITY, time.monotonic() + SEND_TIMEOUT_S)
+        self._exchange.put(message, URGENT_PRIORITY)
 
 
 def check_credits(credits_: int) -> int:

@@ -13,7 +13,6 @@ from labwire.instruments.calls import FutureCall, check_success
 from labwire.instruments.commands import URGENT_PRIORITY
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.instrument import Instrument
-from labwire.instruments.queues.contract import SEND_TIMEOUT_S
 from labwire.wire.instrument_extras import BARRIER, RELEASE, Feature, control_command
 from labwire.wire.instrument_message import CommandResponse
 
@@ -91,7 +90,7 @@ def _release(members: Sequence[_Member]) -> float:
     last_s = start_s
     for member in members:
         try:
-            member.exchange.put(member.release, URGENT_PRIORITY, start_s + SEND_TIMEOUT_S)
+            member.exchange.put(member.release, URGENT_PRIORITY)
         except LabwireError:
             continue  # dead, or stuck with a full queue: it gives up by itself
         last_s = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
@@ -45,6 +46,7 @@ class CommandMaker:
         self._instrument, self._profile, self._compress = instrument, profile, compress
         self._numbers = count(1)
         self._verbs: dict[str, Verb] = {}
+        self._plain: dict[str, list[_Plain]] = {}
         self.api: InstrumentApi | None = None
         self._header = None if profile.has_sync_token else profile.header.pack
         self._command_type = profile.numbers[MessageType.COMMAND]
@@ -52,6 +54,7 @@ class CommandMaker:
     def learn(self, api: InstrumentApi) -> None:
         """From now on, check parameters against the instrument's API and fill in its defaults."""
         self._verbs = {verb.name: verb for verb in api.verbs}
+        self._plain = {verb.name: plain for verb in api.verbs if (plain := _plain_parameters(verb)) is not None}
         self.api = api
 
     def _verb(self, name: str, *, continuous: bool) -> Verb | None:
@@ -86,8 +89,10 @@ class CommandMaker:
         returns = ""
         known = self._verb(verb, continuous=continuous)
         if known is not None:
-            params = check_params(known, params or {}, self._instrument)
             verb, returns = known.name, known.returns
+            plain = self._plain.get(verb)
+            if plain is None or params is None or not _is_plain(plain, params):
+                params = check_params(known, params or {}, self._instrument)
         number = next(self._numbers)
         return number, Command(
             id=f"{self._instrument}-{number}",
@@ -154,3 +159,40 @@ class CommandMaker:
         if b"null" in payload:  # what JSON writes for NaN and infinities, too
             check_finite(command.params)
         return payload
+
+
+class _Plain(NamedTuple):
+    """A parameter that can be checked in a moment, if it comes as exactly its own type."""
+
+    name: str
+    type: type
+    low: float
+    high: float
+
+
+def _plain_parameters(verb: Verb) -> list[_Plain] | None:
+    """Return how to check all parameters of a verb in a moment; None if they need more than that."""
+    types: dict[str, type] = {"float": float, "int": int}
+    if any(parameter.type not in types or parameter.choices for parameter in verb.parameters):
+        return None
+    most = sys.float_info.max  # so that infinities and NaN are never in the range
+    return [
+        _Plain(
+            parameter.name,
+            types[parameter.type],
+            -most if parameter.minimum is None else parameter.minimum,
+            most if parameter.maximum is None else parameter.maximum,
+        )
+        for parameter in verb.parameters
+    ]
+
+
+def _is_plain(plain: Sequence[_Plain], params: Mapping[str, Any]) -> bool:
+    """Whether all parameters are there, right, and of exactly their types: then they are sent as they are."""
+    if len(params) != len(plain):
+        return False
+    for name, kind, low, high in plain:
+        value: Any = params.get(name)
+        if value.__class__ is not kind or not low <= value <= high:
+            return False
+    return True

@@ -29,6 +29,7 @@ from labwire.wire.instrument_message import (
 DEATH_GRACE_S = 2.0
 """How long a caller waits to be told why its worker has died."""
 _SHOWN_BYTES = 60
+_LAST_LOOKS = 3  # a queue may say once that it was woken, and once that its peer is gone, before it gives its last
 
 _traffic = logging.getLogger("labwire.instruments.traffic")
 
@@ -90,11 +91,14 @@ class Exchange:
             DeadlineError: The queue stayed full; data ``queue_full``.
             PeerGoneError: The worker has died.
         """
-        self.register(call)
         try:
-            self.put(message, priority, call.deadline_s)
-        except BaseException:
+            self.register(call)
+            self.put(message, priority, call.deadline_s - call.sent_s)
+        except LabwireError:
             self.ledger.pop(call.number)
+            raise
+        except BaseException:  # Ctrl-C: it may have been sent
+            self.ledger.abandon(call)
             raise
         if call.unattended and not self._leading:
             ring(self.standby_bell)
@@ -109,10 +113,14 @@ class Exchange:
         try:
             for call in calls:
                 self.register(call)
-            self.put(message, priority, calls[0].deadline_s)
-        except BaseException:
+            self.put(message, priority, calls[0].deadline_s - calls[0].sent_s)
+        except LabwireError:
             for call in calls:
                 self.ledger.pop(call.number)
+            raise
+        except BaseException:
+            for call in calls:
+                self.ledger.abandon(call)
             raise
 
     def register(self, call: Call) -> None:
@@ -122,15 +130,16 @@ class Exchange:
             PeerGoneError: The worker has died.
         """
         call.sent_s = time.monotonic()
-        self.ledger.add(call)
-        if call.unattended and call.deadline_s < self.next_deadline_s:
-            self.next_deadline_s = call.deadline_s
-            self.pair.responses.wake()  # who receives there would look too late
+        self.ledger.pending[call.number] = call
+        if call.unattended:
+            self.ledger.unattended[call.number] = call
+            if call.deadline_s < self.next_deadline_s:
+                self.next_deadline_s = call.deadline_s
+                self.pair.responses.wake()  # who receives there would look too late
         if self.death is not None:  # only now: whoever buries first sets it, then looks at what is pending
-            self.ledger.pop(call.number)
             raise self.died()
 
-    def put(self, message: bytes, priority: int, deadline_s: float) -> None:
+    def put(self, message: bytes, priority: int, timeout_s: float = SEND_TIMEOUT_S) -> None:
         """Put a message into the queue, waiting at most 1 s for room (instrument-ipc, "Queue Timeout").
 
         Raises:
@@ -138,7 +147,7 @@ class Exchange:
             PeerGoneError: The worker has died.
         """
         try:
-            self._send(message, min(SEND_TIMEOUT_S, max(0.0, deadline_s - time.monotonic())), priority)
+            self._send(message, timeout_s if timeout_s < SEND_TIMEOUT_S else SEND_TIMEOUT_S, priority)  # noqa: FURB136 (faster)
         except QueueFullError as error:
             if self.death is not None:
                 raise self.died() from error
@@ -170,12 +179,10 @@ class Exchange:
             if not self.ledger.abandon(call):
                 self.forget_answer(call)
             raise
-        answer = call.answer
-        if answer is None:
-            answer = self._unanswered(call)
-        if isinstance(answer, LabwireError):
-            raise answer
-        return answer
+        answer = call.answer or self._give_up(call)
+        if isinstance(answer, CommandResponse):
+            return answer
+        raise answer
 
     def attend(self, call: Call) -> None:
         """Return when a call has an answer, is past its deadline, or the worker is dead and all has been said."""
@@ -193,11 +200,17 @@ class Exchange:
         if call.answer is None and (self._lost or self.death is not None):
             self.buried.wait(DEATH_GRACE_S)
 
-    def _unanswered(self, call: Call) -> Answer:
+    def _give_up(self, call: Call) -> Answer:
+        """Return the error of a call without an answer, or the answer that has come after all."""
         if self.death is not None or self._lost:
-            self.ledger.abandon(call)
-            return call.answer or self.died()
-        return self.ledger.time_out(call) or call.answer or self.died()
+            if self.ledger.abandon(call):
+                return self.died()
+        elif (error := self.ledger.time_out(call)) is not None:
+            return error
+        call.wake = closed_bell()  # somebody has its answer in hand
+        if call.answer is None:
+            call.wake.acquire(timeout=DEATH_GRACE_S)
+        return call.answer or self.died()
 
     def died(self) -> PeerGoneError:
         """Return the error of whatever waits for a worker that has died."""
@@ -212,7 +225,7 @@ class Exchange:
                 left_s = call.deadline_s - time.monotonic()
                 if left_s <= 0:
                     return
-                self.receive(min(left_s, SLICE_S))
+                self.receive(left_s if left_s < SLICE_S else SLICE_S)  # noqa: FURB136 (faster)
         except PeerGoneError as error:
             self.lose(str(error))
         finally:
@@ -251,7 +264,7 @@ class Exchange:
     def hand_on(self) -> None:
         """Give the role to a follower without an answer; if there is none, it is free."""
         with self._lock:
-            if self.death is None and not self._lost:
+            if self._followers and self.death is None and not self._lost:
                 for number, call in tuple(self._followers.items()):
                     del self._followers[number]
                     if call.answer is None and call.wake is not None:
@@ -336,9 +349,11 @@ class Exchange:
 
     def bury(self) -> int:
         """Take what the worker answered before it died, fail everything else; return how many calls failed."""
+        looks = _LAST_LOOKS
         try:
             for _ in range(2 * DEPTH):
-                if not self.receive(0):
+                looks -= not self.receive(0)
+                if not looks:
                     break
         except PeerGoneError:
             pass  # read to its end

@@ -22,7 +22,7 @@ from labwire.instruments.commands import URGENT_PRIORITY, CommandMaker
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.ledger import Hooks, OnResult, Report
-from labwire.instruments.queues.contract import SEND_TIMEOUT_S, QueuePair, response_name
+from labwire.instruments.queues.contract import QueuePair, response_name
 from labwire.instruments.queues.open import create_pair, join_pair
 from labwire.instruments.queues.seqpacket import SeqpacketPair
 from labwire.instruments.queues.users import mapped_by, opened_by
@@ -260,7 +260,7 @@ class Incarnation:
 
         def put() -> None:
             try:
-                self.exchange.put(message, URGENT_PRIORITY, time.monotonic() + SEND_TIMEOUT_S)
+                self.exchange.put(message, URGENT_PRIORITY)
             except LabwireError as error:
                 on_failed(str(error))
 

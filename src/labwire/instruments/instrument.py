@@ -90,7 +90,11 @@ class Instrument:
             CommandFailedError: It says failure.
             LabwireError: Its array cannot be fetched.
         """
-        check_success(response, self.name, verb)
+        if not response.success:
+            check_success(response, self.name, verb)
+        value = response.return_value
+        if value is not None:
+            return value
         return self.fetch_array(response) if has_waveform(response) else plain_value(response)
 
     def whole(self, response: CommandResponse) -> CommandResponse:

@@ -65,12 +65,6 @@ class Ledger:
         self._last_answered = 0
         self._extras, self._hooks = extras, hooks
 
-    def add(self, call: Call) -> None:
-        """Wait for the answer of a command."""
-        self.pending[call.number] = call
-        if call.unattended:
-            self.unattended[call.number] = call
-
     def pop(self, number: int) -> Call | None:
         """Stop waiting for an answer; None if it has come, or was given up. One thread gets the call, others None."""
         call = self.pending.pop(number, None)
