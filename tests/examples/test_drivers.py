@@ -9,7 +9,7 @@ import pytest
 
 from labwire.instruments.drivers.visa import SIMULATION
 from labwire.wire.instrument_extras import CANCEL, CREDIT
-from tests.instruments.worker_kit import worker_process
+from tests.instruments.worker_kit import NAME, worker_process
 
 DRIVERS = Path(__file__).parents[2] / "examples" / "drivers"
 RIG = tomllib.loads((DRIVERS / "rig.toml").read_text())["instruments"]
@@ -22,11 +22,11 @@ def test_the_heater() -> None:
         assert peer.call("READ_TEMPERATURE").return_value == 22.5
         assert peer.call("SET_POWER", {"power": 5, "ramp": "slow"}).success
         refused = peer.call("SET_POWER", {"power": 51})
-        assert refused.error_message == "DMM1 SET_POWER: parameter 'power' must be from 0 to 50 W, not 51 W"
+        assert refused.error_message == f"{NAME} SET_POWER: parameter 'power' must be from 0 to 50 W, not 51 W"
         number = peer.command("WATCH", {"interval": 0.01})
-        peer.control(CREDIT, id=f"DMM1-{number}", blocks=3)
+        peer.control(CREDIT, id=f"{NAME}-{number}", blocks=3)
         assert [peer.response().block for _ in range(3)] == [0, 1, 2]
-        peer.control(CANCEL, id=f"DMM1-{number}")
+        peer.control(CANCEL, id=f"{NAME}-{number}")
         assert peer.response().success
         assert worker.end() == 0
         assert [line["text"] for line in worker.log_lines()] == ["5 W, slow"]

@@ -65,6 +65,18 @@ class Noter(Driver):
             "cpu": resource.getrlimit(resource.RLIMIT_CPU),
         }
 
+    def read_input(self) -> str:
+        """Do what a driver should not: read standard input."""
+        import sys
+
+        return sys.stdin.read()
+
+    def start_child(self) -> int:
+        """Start a program that goes on, as some vendors' libraries do."""
+        import subprocess
+
+        return subprocess.Popen(["sleep", "60"], close_fds=False).pid
+
     def burn(self) -> None:
         """Use up processor time."""
         while True:

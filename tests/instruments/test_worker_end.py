@@ -90,6 +90,13 @@ def test_a_full_response_queue_does_not_stop_the_heart() -> None:
         peer.wait_for_heartbeats(peer.heartbeats + 5)
 
 
+def test_heartbeats_that_nobody_fetches_end_a_worker_that_has_no_other_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwire.instruments.heartbeat.UNHEARD_LIMIT_S", 0.05)
+    with worker_thread(Bench, heartbeat_s=0.01, depth=1) as peer:
+        wait_until(lambda: Bench.last.closed, "the driver was closed")
+        assert peer.heartbeats == 1
+
+
 def test_shutdown_finishes_the_running_command_and_leaves_what_waits() -> None:
     pair = MemoryPair()
     worker = Worker(spec_of(), pair, Bench(None))

@@ -21,7 +21,7 @@ from labwire.instruments.waveforms import open_waveform, remove_left
 from labwire.testing.processes import end_by_force
 from labwire.wire.instrument_extras import NOOP, WaveformHandle
 from labwire.wire.instrument_message import MessageType, decode_error
-from tests.instruments.worker_kit import LIMIT_S, SIMULATED, Peer, Process, spec_of, wait_until, worker_process
+from tests.instruments.worker_kit import LIMIT_S, NAME, SIMULATED, Peer, Process, spec_of, wait_until, worker_process
 
 KINDS: tuple[QueueKind, ...] = ("socket", "boost")
 NOTER = "tests.instruments.process_drivers:Noter"
@@ -189,6 +189,16 @@ def test_a_lifeline_that_ends_ends_a_worker_that_hangs(queue: QueueKind, notes: 
         assert remove_left(PREFIX) == 0
 
 
+def test_a_driver_cannot_reach_the_lifeline_nor_can_what_it_starts(notes: Path) -> None:
+    with worker_process(**noter(notes)) as worker:
+        assert worker.peer.call("READ_INPUT").return_value == ""
+        child = worker.peer.call("START_CHILD").return_value
+        worker.process.kill()
+        with pytest.raises(PeerGoneError):
+            worker.peer.receive()
+        assert _alive(child)
+
+
 def close_lifeline(worker: Process) -> None:
     assert worker.process.stdin
     worker.process.stdin.close()
@@ -230,7 +240,7 @@ def test_a_server_that_is_killed_leaves_neither_worker_nor_shared_memory(
     queue: QueueKind, lifeline: str, notes: Path
 ) -> None:
     # With the lifeline kept open by somebody else, the worker sees that its parent is another one.
-    spec = spec_of(queue=queue, waveform_prefix=PREFIX, heartbeat_s=0.05, name="KILLED1", **noter(notes))
+    spec = spec_of(queue=queue, waveform_prefix=PREFIX, heartbeat_s=0.05, name=NAME, **noter(notes))
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, msgspec.json.encode(spec).decode(), lifeline],
         stdout=subprocess.PIPE,
@@ -245,7 +255,7 @@ def test_a_server_that_is_killed_leaves_neither_worker_nor_shared_memory(
         server.kill()
         wait_until(lambda: not _alive(pid), "the worker has ended")
         assert noted(notes) == ["open", "close"]
-        assert [name for name in os.listdir("/dev/shm") if PREFIX in name or "KILLED1" in name] == []
+        assert [name for name in os.listdir("/dev/shm") if PREFIX in name or NAME in name] == []
     finally:
         end_by_force(server)
 
@@ -277,6 +287,6 @@ def test_a_second_server_s_queues_of_the_same_name_are_left_alone(notes: Path) -
     ):
         close_lifeline(first)
         assert first.process.wait(LIMIT_S) == 0
-        assert Path("/dev/shm/instrument_DMM1_req").exists()
-        assert Peer(second.pair).call(NOOP).success
+        assert Path(f"/dev/shm/instrument_{NAME}_req").exists()
+        assert Peer(second.pair, NAME).call(NOOP).success
         assert second.end() == 0

@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,8 @@ from labwire.wire.instrument_message import (
 )
 
 LIMIT_S = 10.0
+NAME = f"DMM{os.getpid()}"
+"""Of instruments whose queues have names: runs of the tests beside each other do not meet."""
 ALL = tuple(Feature)
 SIMULATED = "labwire.instruments.drivers.simulated:"
 
@@ -236,7 +239,7 @@ class Process:
 @contextlib.contextmanager
 def worker_process(driver: str, queue: QueueKind = "socket", *, wait: bool = True, **keys: Any) -> Generator[Process]:
     """A worker in a process of its own, ready unless `wait` is false."""
-    spec = spec_of(driver, queue=queue, **keys)
+    spec = spec_of(driver, queue=queue, **{"name": NAME, **keys})
     with create_pair(queue, spec.name, PROFILES[spec.profile]) as pair, tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "labwire.instruments.worker_process"],

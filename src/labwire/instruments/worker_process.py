@@ -33,9 +33,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server alone
     signal.signal(signal.SIGTERM, _end)
     sys.path[:0] = [path for path in spec.python_path if path not in sys.path]
+    lifeline = _keep_lifeline(spec)
     try:
         with open_pair(spec.queue, spec.name, PROFILES[spec.profile], socket_fd=spec.socket_fd) as pair:
-            return run_worker(spec, pair, confine=lambda: confine(spec), lifeline_fd=_STDIN, parent_pid=parent)
+            return run_worker(spec, pair, confine=lambda: confine(spec), lifeline_fd=lifeline, parent_pid=parent)
     except LabwireError as error:
         log.error("%s: %s", spec.name, error)
         return error.codes.exit_code
@@ -54,6 +55,17 @@ def confine(spec: WorkerSpec) -> None:
 def _end(_number: int, _frame: object) -> None:
     # As an exception, so that what the driver's code holds open is closed and the instrument is left in a safe state.
     raise SystemExit(128 + signal.SIGTERM)
+
+
+def _keep_lifeline(spec: WorkerSpec) -> int:
+    """Take what ties this process to its server out of the reach of a driver, and of what a driver starts."""
+    lifeline = os.dup(_STDIN)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STDIN)
+    os.close(nothing)
+    if spec.socket_fd is not None:
+        os.set_inheritable(spec.socket_fd, False)
+    return lifeline
 
 
 def _read_line() -> bytes:
