@@ -10,6 +10,7 @@ import pytest
 from labwire.instruments.drivers.visa import SIMULATION
 from labwire.wire.instrument_extras import CANCEL, CREDIT
 from tests.instruments.worker_kit import NAME, worker_process
+from tests.rig_fixture import running_rig
 
 DRIVERS = Path(__file__).parents[2] / "examples" / "drivers"
 RIG = tomllib.loads((DRIVERS / "rig.toml").read_text())["instruments"]
@@ -49,3 +50,13 @@ def test_a_driver_of_pymeasure() -> None:
         assert 3.1 < worker.peer.call("MEASURE").return_value < 3.2
         assert 3.1 < worker.peer.call("MEASURE", {"what": "resistance"}).return_value < 3.2
         assert worker.end() == 0
+
+
+def test_the_rig(tmp_path: Path) -> None:
+    pytest.importorskip("pyvisa_sim", reason="no simulated VISA: pip install 'labwire[demo]'")
+    (tmp_path / "heater.py").write_text((DRIVERS / "heater.py").read_text())
+    with running_rig(tmp_path, (DRIVERS / "rig.toml").read_text()) as rig:
+        assert rig.labwire("call", "HEATER", "SET_POWER", "power=5").returncode == 0
+        measured = rig.labwire("call", "DMM1", "MEASURE_VOLTAGE", "range=1")
+        assert measured.stdout.startswith("3.14"), measured.stderr
+        assert measured.stdout.endswith(" V\n")
