@@ -37,17 +37,18 @@ _HINTS: dict[type[LabwireError], str] = {
 }
 
 
-def run_guarded(call: Callable[[], Any], *, as_json: bool = False) -> int:
+def run_guarded(call: Callable[[], Any], *, as_json: bool = False, program: str = "labwire") -> int:
     """Run a command; report what goes wrong; return the exit status.
 
     Args:
         call: The command. What it returns is the exit status if it is an int, else the status is 0.
         as_json: Report errors as JSON.
+        program: What to type for its help.
     """
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     try:
         with told_to_end(_Told().tell, ASKED_TO_END):
-            return _status_of(call, terminals, as_json=as_json)
+            return _status_of(call, terminals, as_json=as_json, program=program)
     finally:
         let_go_of_the_dead()
 
@@ -71,14 +72,14 @@ class _Told:
         raise _ToldToEndError(number)
 
 
-def _status_of(call: Callable[[], Any], terminals: Sequence[TextIO], *, as_json: bool) -> int:
+def _status_of(call: Callable[[], Any], terminals: Sequence[TextIO], *, as_json: bool, program: str) -> int:
     try:
         result = call()
         sys.stdout.flush()
     except LabwireError as error:
         return _report(error, as_json=as_json)
     except CycloptsError as error:
-        return _report(_usage_error(error), as_json=as_json)
+        return _report(_usage_error(error, program), as_json=as_json)
     except _ToldToEndError as error:
         return 128 + error.number
     except KeyboardInterrupt:
@@ -126,9 +127,9 @@ def _red(text: str) -> str:
     return f"\x1b[1;31m{text}\x1b[0m" if coloured else text
 
 
-def _usage_error(error: CycloptsError) -> UsageError:
+def _usage_error(error: CycloptsError, program: str) -> UsageError:
     text = _unknown_command(error) if isinstance(error, UnknownCommandError) else " ".join(str(error).split())
-    command = " ".join(["labwire", *(error.command_chain or [])])
+    command = " ".join([program, *(error.command_chain or [])])
     return UsageError(text, hint=f"`{command} --help` shows what there is")
 
 

@@ -5,6 +5,7 @@ Source: instrument-ipc, "Debugging", "Simulate Messages".
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
@@ -19,7 +20,7 @@ from cyclopts.validators import Number
 from labwire.cli.connection import JsonFlag
 from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.program import run_program
-from labwire.errors import DeadlineError, NotFoundError, ProtocolError, UsageError
+from labwire.errors import DeadlineError, LabwireError, NotFoundError, ProtocolError, UsageError
 from labwire.instruments.config import ProfileName
 from labwire.instruments.linux import check_linux
 from labwire.version import __version__
@@ -106,26 +107,28 @@ class open_pair_of:  # noqa: N801  used as a function
 
     def __init__(self, instrument: str, kind: Kind | None, profile: ProfileName | None) -> None:
         self._instrument = instrument
-        self._kind: Kind = kind or ("boost" if (_SHARED / f"instrument_{instrument}_req").exists() else "posix")
+        found: list[Kind] = ["boost"] if (_SHARED / f"instrument_{instrument}_req").exists() else []
+        self._kinds: list[Kind] = [kind] if kind else found or ["boost", "posix"]
         self._profiles = [PROFILES[profile]] if profile else list(PROFILES.values())
         self._pair: QueuePair | None = None
 
     def __enter__(self) -> tuple[QueuePair, Profile]:
         from labwire.instruments.queues.open import open_pair
 
-        refusal: ProtocolError | None = None
-        for layout in self._profiles:
+        refusals: list[LabwireError] = []
+        for kind, layout in itertools.product(self._kinds, self._profiles):
             try:
-                self._pair = open_pair(self._kind, self._instrument, layout)
-            except ProtocolError as error:
-                refusal = refusal or error
-            except NotFoundError as error:
-                error.data["hint"] = "`labwire queues` lists the queues of this computer"
-                raise
+                self._pair = open_pair(kind, self._instrument, layout)
+            except (ProtocolError, NotFoundError) as error:
+                refusals.append(error)
             else:
                 return self._pair, layout
-        assert refusal
-        raise refusal
+        if wrong := [error for error in refusals if isinstance(error, ProtocolError)]:
+            raise wrong[0]
+        raise NotFoundError(
+            f"there are no queues of an instrument {self._instrument!r}, of kind {' or '.join(self._kinds)}",
+            hint="`labwire queues` lists the queues of this computer",
+        )
 
     def __exit__(self, *_: object) -> None:
         if self._pair:

@@ -25,7 +25,7 @@ def run_program(app: App, argv: Sequence[str]) -> int:
     def call() -> object:
         return app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
 
-    return run_guarded(call, as_json=_wants_json(arguments))
+    return run_guarded(call, as_json=_wants_json(arguments), program=app.name[0])
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -63,20 +62,12 @@ def worker(
     spec = WorkerSpec(
         name=name, driver=driver, options=given, queue=queue, profile=profile, heartbeat_s=heartbeat_s, debug=_debug()
     )
-    before = signal.signal(signal.SIGTERM, _end)
-    try:
-        with join_pair(queue, name, PROFILES[profile]) as pair:
-            if json:
-                write_json({"name": name, "queues": [pair.requests.name, pair.responses.name], "kind": queue})
-            else:
-                remark(f"serving {name} on {pair.requests.name} and {pair.responses.name} ({queue}); Ctrl-C ends it")
-            return run_worker(spec, pair)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(_number: int, _frame: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # as an exception, so that the driver is closed
+    with join_pair(queue, name, PROFILES[profile]) as pair:
+        if json:
+            write_json({"name": name, "queues": [pair.requests.name, pair.responses.name], "kind": queue})
+        else:
+            remark(f"serving {name} on {pair.requests.name} and {pair.responses.name} ({queue}); Ctrl-C ends it")
+        return run_worker(spec, pair)
 
 
 def _debug() -> bool:
