@@ -200,12 +200,12 @@ class Inbox:
             if message.type is MessageType.SHUTDOWN:
                 self.shutdown = True
             elif message.type is not MessageType.SYNC_CONTINUE:
-                self._count_odd("a %s is nothing for a worker, ignored", message.type.value)
+                self._odd.warning("a %s is nothing for a worker, ignored", message.type.value)
         except PeerGoneError:
             raise
         except LabwireError as error:
             self.malformed += 1
-            self._count_odd("a request cannot be understood: %s", error)
+            self._odd.warning("a request cannot be understood: %s", error)
             self._on_malformed(header_id, str(error))
         return None
 
@@ -231,6 +231,3 @@ class Inbox:
             return
         self._arrived += 1
         heapq.heappush(self._waiting, (-task.command.priority, self._arrived, task))
-
-    def _count_odd(self, text: str, *args: object) -> None:
-        self._odd.warning(text, *args)
