@@ -14,10 +14,13 @@ import msgspec
 from labwire.errors import LabwireError, PeerGoneError, ProtocolError, StateError, TooLargeError
 from labwire.wire.tcp_frame import (
     CBOR_FRAMES,
+    FLAG_FATAL,
+    FLAG_OK,
+    FLAG_TEXT,
+    FRAME_TYPES,
     MAX_PAYLOAD_BYTES,
     MAX_TEXT_BYTES,
     AckCode,
-    AckFlags,
     FrameHeader,
     FrameType,
     Readable,
@@ -43,6 +46,8 @@ class Counters(msgspec.Struct):
 
 
 EventT = TypeVar("EventT")
+
+_WITHOUT_RUN = frozenset({State.IDLE, State.CLOSED})
 
 
 class TcpConnection(ABC, Generic[EventT]):
@@ -173,19 +178,21 @@ class TcpConnection(ABC, Generic[EventT]):
     def _on_lost(self, error: LabwireError, now_s: float) -> None: ...
 
     def _judge(self, header: FrameHeader) -> bool:
-        bulky = header.type in CBOR_FRAMES or not _is_known(header.type)
-        limit = self._max_payload_bytes if bulky else min(MAX_TEXT_BYTES, self._max_payload_bytes)
+        known = header.type in FRAME_TYPES
+        limit = self._max_payload_bytes
+        if header.type not in CBOR_FRAMES and known:
+            limit = min(limit, MAX_TEXT_BYTES)
         if header.payload_size > limit:
             raise TooLargeError(
                 f"{frame_name(header.type)} announces {header.payload_size} bytes, and the limit is {limit}",
                 size_bytes=header.payload_size,
                 limit_bytes=limit,
             )
-        return _is_known(header.type) and self._wants(header)
+        return known and self._wants(header)
 
     def _take_frame(self, frame: Frame, now_s: float) -> None:
         self.counters.frames += 1
-        if _is_known(frame.header.type):
+        if frame.header.type in FRAME_TYPES:
             self._on_frame(frame, now_s)
         else:
             self.counters.unknown += 1
@@ -205,24 +212,24 @@ class TcpConnection(ABC, Generic[EventT]):
 
     def _move(self, step: Step) -> None:
         self.state = self._transitions[self.state, step]
-        if self.state in {State.IDLE, State.CLOSED}:
+        if self.state in _WITHOUT_RUN:
             self.run_number = None
 
     def _ack(self, frame: FrameHeader, processed: int, code: int = 0, text: str = "", *, fatal: bool = False) -> None:
         # The answer echoes image, run and socket number of what it answers.
-        payload = encode_text(text)
-        flags = AckFlags.NONE if code else AckFlags.OK
-        flags |= AckFlags.FATAL if fatal else AckFlags.NONE
-        flags |= AckFlags.HAS_ERROR_TEXT if payload else AckFlags.NONE
-        header = frame._replace(
-            type=FrameType.ACK,
-            payload_size=0,
-            flags=int(flags),
-            ack_processed_images=processed,
-            ack_code=code,
-            ack_for=frame.type,
+        flags = (0 if code else FLAG_OK) | (FLAG_FATAL if fatal else 0) | (FLAG_TEXT if text else 0)
+        header = FrameHeader(
+            FrameType.ACK,
+            frame.image_number,
+            0,
+            frame.socket_number,
+            flags,
+            frame.run_number,
+            processed,
+            code,
+            frame.type,
         )
-        self._outbox.put(header, payload)
+        self._outbox.put(header, encode_text(text) if text else b"")
 
     def _drop(self, error: LabwireError, now_s: float) -> None:
         # This peer alone: it is told why, then the connection ends.
@@ -242,7 +249,3 @@ class TcpConnection(ABC, Generic[EventT]):
     def _take_events(self) -> list[EventT]:
         events, self._events = self._events, []
         return events
-
-
-def _is_known(kind: int) -> bool:
-    return 1 <= kind <= FrameType.KEEPALIVE

@@ -64,6 +64,7 @@ class FrameType(IntEnum):
     """Is the peer there? And the answer to it."""
 
 
+FRAME_TYPES = frozenset(int(kind) for kind in FrameType)
 CBOR_FRAMES = frozenset({FrameType.START, FrameType.DATA, FrameType.CALIBRATION, FrameType.END})
 """Frames whose payload is a CBOR message; the others are control frames."""
 
@@ -78,6 +79,10 @@ class AckFlags(IntFlag):
     """The writer cannot go on with this run."""
     HAS_ERROR_TEXT = 4
     """The payload is UTF-8 text."""
+
+
+# The same as plain integers: an operation on an IntFlag costs a microsecond, and there are several for each image.
+FLAG_OK, FLAG_FATAL, FLAG_TEXT = int(AckFlags.OK), int(AckFlags.FATAL), int(AckFlags.HAS_ERROR_TEXT)
 
 
 class AckCode(IntEnum):
@@ -146,13 +151,18 @@ class FrameHeader(NamedTuple):
     """ACK: the type of the frame that is answered; 0 means the connection itself, which is then closed."""
 
 
-def encode_header(header: FrameHeader) -> bytes:
+def encode_header(header: FrameHeader, payload_size: int | None = None) -> bytes:
     """Encode a header to its 64 bytes.
+
+    Args:
+        header: What to encode.
+        payload_size: Goes in the place of the header's own, if given.
 
     Raises:
         UsageError: A number does not fit into its field.
     """
     kind, image, size, socket, flags, run, processed, code, ack_for = header
+    size = size if payload_size is None else payload_size
     try:
         return HEADER.pack(MAGIC, VERSION, kind, image, size, socket, flags, run, processed, code, ack_for, 0, 0)
     except struct.error as error:
@@ -170,31 +180,29 @@ def decode_header(data: Readable, offset: int = 0) -> FrameHeader:
     """
     if len(data) - offset < HEADER_BYTES:
         raise ProtocolError(f"a header has {HEADER_BYTES} bytes, and here are {max(len(data) - offset, 0)}")
-    magic, version, kind, *fields = HEADER.unpack_from(data, offset)
-    if magic != MAGIC:
+    fields = HEADER.unpack_from(data, offset)
+    if fields[0] != MAGIC:
         found = bytes(data[offset : offset + _SHOWN_BYTES])
         raise ProtocolError(
             f"no frame of the TCP image stream: it begins with {found!r} instead of {_MAGIC_BYTES!r}", found=found
         )
+    version = fields[1]
     if version != VERSION:
         raise ProtocolError(
             f"the peer speaks version {version} of the TCP image stream, and this side version {VERSION}",
             version=version,
         )
-    return FrameHeader(kind, *fields[:8])
+    return FrameHeader._make(fields[2:-2])
 
 
 def frame_name(kind: int) -> str:
     """Return the name of a frame type for messages: ``START``, or ``frame type 9``."""
-    return FrameType(kind).name if kind in _FRAME_TYPES else f"frame type {kind}"
+    return FrameType(kind).name if kind in FRAME_TYPES else f"frame type {kind}"
 
 
 def ack_code_name(code: int) -> str:
     """Return the spec's name of a code for messages: ``NoSpaceLeft``, or ``code 42``."""
     return ACK_CODE_NAMES.get(code, f"code {code}")
-
-
-_FRAME_TYPES = frozenset(int(kind) for kind in FrameType)
 
 
 def encode_text(text: str) -> bytes:
@@ -205,7 +213,7 @@ def encode_text(text: str) -> bytes:
 
 def decode_text(header: FrameHeader, payload: Readable) -> str:
     """Return the error text of an ACK; empty if it has none. Bytes that are not UTF-8 are replaced, never refused."""
-    return bytes(payload).decode("utf-8", "replace") if header.flags & AckFlags.HAS_ERROR_TEXT else ""
+    return bytes(payload).decode("utf-8", "replace") if header.flags & FLAG_TEXT else ""
 
 
 def ack_code_of(error: BaseException, frame: FrameType) -> AckCode:

@@ -21,7 +21,8 @@ from labwire.wire.tcp_events import (
     StartFailed,
 )
 from labwire.wire.tcp_frame import (
-    AckFlags,
+    FLAG_FATAL,
+    FLAG_OK,
     FrameHeader,
     FrameType,
     ack_code_name,
@@ -135,7 +136,8 @@ class SenderConnection(TcpConnection[SenderEvent]):
             )
         if image_number in self.account.unacknowledged:
             raise UsageError(f"image {image_number} is on its way already: an image number is used once in a run")
-        self._put(self._header(FrameType.DATA)._replace(image_number=image_number), payload, now_s)
+        header = FrameHeader(FrameType.DATA, image_number, 0, self.socket_number, 0, self.run_number or 0)
+        self._put(header, payload, now_s)
         self.account.note_sent(image_number)
         self._move(Step.DATA)
 
@@ -269,11 +271,11 @@ class SenderConnection(TcpConnection[SenderEvent]):
             self.counters.keepalives += 1
             return
         text = decode_text(header, frame.payload or b"")
-        good = header.flags & AckFlags.OK and not header.flags & AckFlags.FATAL
+        good = header.flags & (FLAG_OK | FLAG_FATAL) == FLAG_OK  # FATAL wins
         if not header.ack_for and not good:
             self._lose(error_of_ack(header, text, f"{self.peer} ends the connection{self._in_run()}"), now_s)
             return
-        step = self._step_of(header, good=bool(good))
+        step = self._step_of(header, good=good)
         if step is None or header.run_number != self.run_number or not self._may(step):
             self.counters.stray += 1
             return
@@ -285,18 +287,18 @@ class SenderConnection(TcpConnection[SenderEvent]):
                 error = error_of_ack(header, text, f"{self.peer} refuses START of run {self.run_number}")
                 self._refused(step, StartFailed(error), header, now_s)
             case Step.END_ACK:
-                self._on_end_ack(header, text, now_s, good=bool(good))
+                self._on_end_ack(header, text, now_s, good=good)
             case Step.CANCEL_ACK:
                 self._idle(step, now_s)
                 self._events.append(Cancelled(acknowledged=True))
             case _:
-                self._on_data_ack(step, header, text, now_s, good=bool(good))
+                self._on_data_ack(step, header, text, now_s, good=good)
 
     @staticmethod
     def _step_of(header: FrameHeader, *, good: bool) -> Step | None:
         match header.ack_for:
             case FrameType.DATA:
-                return Step.FATAL if header.flags & AckFlags.FATAL else Step.DATA_ACK
+                return Step.FATAL if header.flags & FLAG_FATAL else Step.DATA_ACK
             case FrameType.START:
                 return Step.START_OK if good else Step.START_REFUSED
             case FrameType.END:

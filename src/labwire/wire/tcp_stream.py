@@ -161,8 +161,7 @@ class Outbox:
         """
         parts = views_of(payload)
         size = sum(map(len, parts))
-        head = encode_header(header._replace(payload_size=size) if size else header)
-        parts.appendleft(memoryview(head))
+        parts.appendleft(memoryview(encode_header(header, size)))
         self._frames.append(parts)
         self.unsent_bytes += HEADER_BYTES + size
         return size

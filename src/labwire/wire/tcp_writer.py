@@ -243,9 +243,9 @@ class WriterConnection(TcpConnection[WriterEvent]):
     @property
     def _is_busy(self) -> bool:
         # Something of the run waits for this writer, so that its silence could be taken for its death.
-        if self.state in {State.STARTING, State.ENDING}:
-            return True
-        return self.run_number is not None and (self._book.waiting_count > 0 or self._reader.in_frame)
+        if self.run_number is None:
+            return False
+        return self._book.waiting_count > 0 or self._reader.in_frame or self.state in _OWES_ANSWER
 
     def _heard(self, now_s: float) -> None:
         super()._heard(now_s)
@@ -281,49 +281,46 @@ class WriterConnection(TcpConnection[WriterEvent]):
     # --- what the detector says
 
     def _wants(self, header: FrameHeader) -> bool:
-        match header.type:
-            case FrameType.START | FrameType.ACK:
-                return True
-            case FrameType.CANCEL | FrameType.KEEPALIVE:
-                return False
-            case _ if self._is_stray(header):
-                return False
-            case _:
-                step = _STEPS[header.type]
-                if not self._may(step):
-                    raise ProtocolError(f"{frame_name(header.type)} must not come in state {self.state.name}")
-                return self.state is not State.FAILED
+        step = _STEPS.get(header.type)
+        if step is None:
+            return header.type in _ALWAYS_WANTED
+        if self._is_stray(header):
+            return False
+        if not self._may(step):
+            raise ProtocolError(f"{frame_name(header.type)} must not come in state {self.state.name}")
+        return self.state is not State.FAILED
 
     def _is_stray(self, header: FrameHeader) -> bool:
         # Where the run number adds nothing, because frames come in order, a foreign sender may have left it out.
-        if self.run_number is None:
-            return True
-        optional = header.type in {FrameType.CALIBRATION, FrameType.CANCEL}
-        return header.run_number != self.run_number and not (optional and header.run_number == 0)
+        if header.run_number == self.run_number:
+            return False
+        return self.run_number is None or header.run_number != 0 or header.type not in _RUN_IS_CLEAR
 
     def _on_frame(self, frame: Frame, now_s: float) -> None:
         header, payload = frame.header, frame.payload or _NOTHING
+        step = _STEPS.get(header.type)
+        if step is not None and (self._is_stray(header) or not self._may(step)):
+            self.counters.stray += 1  # or its run ended while the payload was on its way
+            return
         match header.type:
-            case FrameType.KEEPALIVE:
-                self.counters.keepalives += 1
-                if not self.unsent_bytes:  # what waits to go out is as good an answer, and cannot pile up
-                    self._keep_alive(now_s)
-            case FrameType.ACK:
-                self._on_ack(header, payload, now_s)
-            case FrameType.START:
-                self._on_start(header, payload)
-            case FrameType.CANCEL:
-                self._on_cancel(header, now_s)
-            case _ if self._is_stray(header) or not self._may(_STEPS[header.type]):
-                self.counters.stray += 1  # of a run that ended while the payload was on its way
             case FrameType.DATA:
                 self._on_image(header, payload, now_s)
             case FrameType.CALIBRATION:
                 self._move(Step.CALIBRATION)
                 if self.state is not State.FAILED:
                     self._events.append(CalibrationReceived(self.run_number or 0, payload))
-            case _:
+            case FrameType.END:
                 self._on_end(header.run_number, payload, now_s)
+            case FrameType.START:
+                self._on_start(header, payload)
+            case FrameType.CANCEL:
+                self._on_cancel(header, now_s)
+            case FrameType.ACK:
+                self._on_ack(header, payload, now_s)
+            case _:
+                self.counters.keepalives += 1
+                if not self.unsent_bytes:  # what waits to go out is as good an answer, and cannot pile up
+                    self._keep_alive(now_s)
 
     def _on_start(self, header: FrameHeader, payload: memoryview) -> None:
         if self.run_number is not None:
@@ -387,9 +384,12 @@ class WriterConnection(TcpConnection[WriterEvent]):
         self._events.append(ConnectionLost(error))
 
 
+_OWES_ANSWER = frozenset({State.STARTING, State.ENDING})
 _STEPS: dict[int, Step] = {
     FrameType.DATA: Step.DATA,
     FrameType.CALIBRATION: Step.CALIBRATION,
     FrameType.END: Step.END,
 }
+_RUN_IS_CLEAR = frozenset({FrameType.CALIBRATION, FrameType.CANCEL})
+_ALWAYS_WANTED = frozenset({FrameType.START, FrameType.ACK})
 _NOTHING = memoryview(b"")
