@@ -98,7 +98,9 @@ def _profile_of(size: int) -> Profile | None:
 def _lock_of(header: bytes) -> _Lock:
     word, _count, owner, _users, kind = _MUTEX.unpack_from(header, _MUTEX_AT)
     if kind & _ROBUST:
-        return _Lock(word & _TID_MASK or None, bool(word & _OWNER_DIED))
+        if word & _OWNER_DIED:  # then the system has cleared the number in the word
+            return _Lock(owner, died=True)
+        return _Lock(word & _TID_MASK or None, died=False)
     return _Lock(owner if word and owner else None, died=False)
 
 

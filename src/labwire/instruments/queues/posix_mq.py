@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import resource
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from labwire.wire.instrument_message import SPEC, Profile
 
 KIND: Final = "posix"
 LIMITS: Final = Path("/proc/sys/fs/mqueue")
+DEFAULT_MOUNT: Final = Path("/dev/mqueue")
 _MAX_PRIORITY = 32767  # sysconf(_SC_MQ_PRIO_MAX) - 1 on Linux
 _SLOT_BYTES = 96  # what the kernel charges for a message beside its size
 
@@ -65,11 +67,7 @@ class PosixQueue(NativeQueue):
             )
 
     def _look(self) -> tuple[int, int, int]:
-        depth, size, count = ctypes.c_int64(), ctypes.c_int64(), ctypes.c_int64()
-        code = self._library.lw_posix_look(self._handle, ctypes.byref(depth), ctypes.byref(size), ctypes.byref(count))
-        if code:
-            raise PeerGoneError(f"queue {self.name} is closed")
-        return depth.value, size.value, count.value
+        return _ask(self._handle)
 
     def _waiting(self) -> int:
         return self._look()[2]
@@ -145,6 +143,45 @@ def _is_unused(name: str) -> bool:
         return False
     unlink_queue(name)
     return True
+
+
+def look_at_posix(name: str) -> QueueState | None:
+    """Ask the kernel about a queue, whoever made it; None if there is none.
+
+    Raises:
+        RefusedError: It is another user's.
+        ResourceError: It cannot be asked here.
+    """
+    library = native.library()
+    memory = ctypes.create_string_buffer(library.lw_posix_handle_bytes())
+    handle = ctypes.addressof(memory)
+    code = library.lw_posix_open(handle, _path(name), 0, 0, SPEC.header_bytes)
+    if code == errno.ENOENT:
+        return None
+    if code:
+        raise open_error(name, code, 0)
+    try:
+        depth, _size, count = _ask(handle)
+    finally:
+        library.lw_posix_close(handle)
+    return QueueState(name, KIND, depth, count, waiting_bytes=_queued_bytes(name))
+
+
+def _ask(handle: int) -> tuple[int, int, int]:
+    depth, size, count = ctypes.c_int64(), ctypes.c_int64(), ctypes.c_int64()
+    references = (ctypes.byref(value) for value in (depth, size, count))
+    if code := native.library().lw_posix_look(handle, *references):
+        raise PeerGoneError("the queue is closed" if code < 0 else os.strerror(code))
+    return depth.value, size.value, count.value
+
+
+def _queued_bytes(name: str) -> int | None:
+    try:
+        line = (DEFAULT_MOUNT / name).read_text()
+    except OSError:  # not mounted
+        return None
+    found = re.match(r"QSIZE:(\d+)", line)
+    return int(found[1]) if found else None
 
 
 def unlink_queue(name: str) -> bool:
