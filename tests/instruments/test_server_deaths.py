@@ -233,6 +233,17 @@ def test_ctrl_c_in_the_waiting_leader_hands_the_role_on(queue: str) -> None:
         assert server.status("DMM1").waiting == 0
 
 
+def test_a_start_right_after_a_death_waits_for_the_next_worker() -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config())
+        for _ in range(3):  # the second time it would be started later
+            os.kill(server.status("DMM1").pid or 0, signal.SIGKILL)
+            with pytest.raises(PeerGoneError):
+                server.call("DMM1", "SLEEP", {"duration_s": 30}, timeout_ms=60_000)
+            server.start("DMM1")
+            assert server.status("DMM1").state is State.READY
+
+
 def test_memory_is_limited() -> None:
     with serving() as (server, _):
         server.add("DMM1", config(limits=LimitsConfig(memory_mb=400)))

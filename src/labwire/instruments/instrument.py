@@ -163,18 +163,15 @@ class Instrument:
         The waiter takes a limit in seconds and raises PeerGoneError if the worker dies while it starts, StateError if
         it is stopped, DeadlineError if the limit passes.
         """
-        life = self._life
-        with life.changed:
-            deaths = life.deaths
-            life.ask_to_begin()
-        return lambda limit_s: self._wait_until_ready(deaths, limit_s)
+        self._life.ask_to_begin()
+        return self._wait_until_ready
 
-    def _wait_until_ready(self, deaths: int, limit_s: float) -> None:
+    def _wait_until_ready(self, limit_s: float) -> None:
         life = self._life
         until_s = time.monotonic() + limit_s
         with life.changed:
             while life.asked_to_start or life.state not in {State.READY, State.WAITING}:
-                if life.deaths > deaths:
+                if not life.asked_to_start and life.deaths > life.deaths_before:
                     text = f"Worker died: {self.name}: {life.last_error}"
                     raise life.start_error or PeerGoneError(text, instrument=self.name)
                 if not life.asked_to_start and life.state in _ENDED:

@@ -65,6 +65,8 @@ class Life:
         self.incarnation: Incarnation | None = None
         self.asked_to_start = False
         self.incarnations = self.restarts = self.deaths = 0
+        self.deaths_before = 0
+        """What `deaths` was when the last start that somebody asked for was begun."""
         self.last_error = ""
         self.start_error: LabwireError | None = None
         """Why no worker could be made at all, if that is how the last start ended."""
@@ -112,8 +114,14 @@ class Life:
         elif self.state is State.STOPPING:
             self._start_again = True
             return  # asked_to_start stays until it is launched
+        elif self.incarnation.exchange.death is not None:
+            return  # its worker has just died: `_died` goes on
+        self._has_begun()
+
+    def _has_begun(self) -> None:
         with self.changed:
             self.asked_to_start = False
+            self.deaths_before = self.deaths
             self.changed.notify_all()
 
     def _launch(self) -> None:
@@ -300,6 +308,10 @@ class Life:
         self.deaths += 1
         self._deaths_in_row += 1
         tries = self._config.restart_tries
+        if self.asked_to_start and self.start_error is None:
+            self._report("died", {**data, "starts_again_in_s": 0.0})
+            self._begin()
+            return
         if self._config.external and self.start_error is None:
             self._deaths_in_row = 1  # it is not we who start it: new queues cost nothing
         if not self._config.restart or hopeless or self._deaths_in_row > tries:

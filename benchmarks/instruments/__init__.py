@@ -1,0 +1,1 @@
+"""The instrument server against its limits: ``python -m benchmarks.instruments``."""
