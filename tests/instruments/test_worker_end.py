@@ -93,8 +93,23 @@ def test_a_full_response_queue_does_not_stop_the_heart() -> None:
 def test_heartbeats_that_nobody_fetches_end_a_worker_that_has_no_other_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labwire.instruments.heartbeat.UNHEARD_LIMIT_S", 0.05)
     with worker_thread(Bench, heartbeat_s=0.01, depth=1) as peer:
+        assert peer.call("ECHO", {"value": 1.0}).success
         wait_until(lambda: Bench.last.closed, "the driver was closed")
-        assert peer.heartbeats == 1
+
+
+def test_a_worker_waits_for_a_server_that_has_not_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwire.instruments.heartbeat.UNHEARD_LIMIT_S", 0.05)
+    beats: list[bool] = []
+    pair = MemoryPair(depth=1)
+    worker = Worker(spec_of(heartbeat_s=0.01), pair, Bench(None))
+    monkeypatch.setattr(worker._heartbeat, "_beat", lambda: beats.append(worker._outbox.heartbeat()) or beats[-1])
+    thread = threading.Thread(target=worker.serve)
+    thread.start()
+    wait_until(lambda: beats.count(False) > 20, "there was no room for a heartbeat for long")
+    assert Peer(pair).call("ECHO", {"value": 1.0}).success
+    pair.close()
+    thread.join(LIMIT_S)
+    assert not thread.is_alive()
 
 
 def test_shutdown_finishes_the_running_command_and_leaves_what_waits() -> None:

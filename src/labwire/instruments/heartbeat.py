@@ -14,7 +14,7 @@ from labwire.errors import PeerGoneError
 ORPHAN_LIMIT_S = 5.0
 """How long a worker may take to finish when its server is dead, before it is ended in the middle of what it does."""
 UNHEARD_LIMIT_S = 60.0
-"""Heartbeats that nobody fetches for so long mean that the server is gone, if nothing else can tell."""
+"""Heartbeats that nobody fetches for so long mean that a server which was there is gone, if nothing else can tell."""
 ORPHAN_EXIT_CODE = 3
 
 log = logging.getLogger("labwire.instruments.worker")
@@ -26,6 +26,7 @@ class Heartbeat:
     Args:
         beat: Sends one HEARTBEAT; False if there is no room for it.
         interval_s: How often.
+        server_was_here: Tells whether the server has ever said anything.
         on_server_gone: Called once, on this thread.
         last_resort: Called before the process is ended because it did not finish in time.
         lifeline_fd: Descriptor whose end of file means that the server is dead; None if there is none.
@@ -37,12 +38,14 @@ class Heartbeat:
         beat: Callable[[], bool],
         interval_s: float,
         *,
+        server_was_here: Callable[[], bool],
         on_server_gone: Callable[[], None],
         last_resort: Callable[[], None],
         lifeline_fd: int | None = None,
         parent_pid: int | None = None,
     ) -> None:
         self._beat, self._interval_s = beat, interval_s
+        self._server_was_here = server_was_here
         self._on_server_gone, self._last_resort = on_server_gone, last_resort
         self._lifeline_fd, self._parent_pid = lifeline_fd, parent_pid
         self._stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
@@ -86,15 +89,16 @@ class Heartbeat:
             return f"process {self._parent_pid} is no longer the parent"
         now_s = time.monotonic()
         try:
-            if self._beat():
+            if self._beat() or not self._server_was_here():
                 self._heard_s = now_s
         except PeerGoneError as error:
             return str(error)
         except Exception:
             log.exception("a heartbeat could not be sent")
-        if now_s - self._heard_s > max(UNHEARD_LIMIT_S, 3 * self._interval_s) and self._lifeline_fd is None:
-            return f"nobody has fetched a heartbeat for {now_s - self._heard_s:.0f} s"
-        return ""
+        unheard_s = now_s - self._heard_s
+        if self._lifeline_fd is not None or unheard_s < max(UNHEARD_LIMIT_S, 3 * self._interval_s):
+            return ""
+        return f"nobody has fetched a heartbeat for {unheard_s:.0f} s"
 
     def _lifeline_ended(self) -> bool:
         assert self._lifeline_fd is not None

@@ -125,6 +125,8 @@ class Inbox:
     ) -> None:
         self.shutdown = False
         """The server has asked this worker to end."""
+        self.heard = False
+        """Anything has ever been received."""
         self.signals = Signals()
         self.malformed = 0
         self._queue, self._profile = queue, profile
@@ -189,6 +191,7 @@ class Inbox:
 
     def _read(self, data: bytes) -> Task | None:
         """Return the command that a message is; see to everything else that it may be."""
+        self.heard = True
         header_id = 0
         try:
             message = decode_message(data, self._profile)

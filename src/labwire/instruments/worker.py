@@ -94,6 +94,7 @@ class Worker:
         self._heartbeat = Heartbeat(
             self._outbox.heartbeat,
             spec.heartbeat_s,
+            server_was_here=lambda: self._inbox.heard,
             on_server_gone=self._server_is_gone,
             last_resort=self._leave_nothing,
             lifeline_fd=lifeline_fd,
