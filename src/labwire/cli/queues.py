@@ -39,7 +39,7 @@ def queues(*, clean: Flag = False, yes: Flag = False, connection: Connection = H
         connection: The rig whose socket queues are shown, too.
     """
     check_linux("`labwire queues`")
-    from labwire.instruments.queues.inspect import queue_states, remove_stale
+    from labwire.instruments.queues.inspection import queue_states, remove_stale
 
     if yes and not clean:
         raise UsageError("--yes answers the question of --clean: give both")
@@ -51,7 +51,7 @@ def queues(*, clean: Flag = False, yes: Flag = False, connection: Connection = H
     if stale and not yes and not ask(stale):
         remark("nothing was removed")
         return
-    removed = remove_stale([state.name for state in stale])
+    removed = remove_stale([state.name for state in stale]) if stale else []
     if connection.json:
         write_json({"removed": removed})
     else:
