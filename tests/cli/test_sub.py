@@ -14,7 +14,7 @@ from rich.console import Console
 from labwire.cli.sub import line_of, take
 from labwire.cli.sub_stats import RateCounter, TopicRate, show_stats, table_of_rates
 from labwire.errors import DeadlineError
-from labwire.wire.bus_message import BusMessage
+from labwire.wire.bus_message import BusMessage, encode_payload
 
 NOON = dt.datetime(2030, 1, 2, 12, 0, 0, 123_456)  # noqa: DTZ001 - only its clock time is printed
 
@@ -65,9 +65,21 @@ def test_rates_are_counted_by_topic_busiest_first() -> None:
     counter = RateCounter()
     for parts in [[b"a", b"12345"]] * 2 + [[b"b", b"1", b"raw"]] * 6:
         counter.count(parts)
-    assert counter.take(2.0, {"b": 7}) == [TopicRate("b", 3.0, 15.0, 6, 7), TopicRate("a", 1.0, 6.0, 2, 0)]
+    assert counter.take(2.0, {"b": 7}) == [TopicRate("b", 3.0, 15.0, 6, 7), TopicRate("a", 1.0, 6.0, 2, None)]
     counter.count([b"a"])
-    assert counter.take(1.0, {}) == [TopicRate("a", 1.0, 1.0, 3, 0), TopicRate("b", 0.0, 0.0, 6, 0)]
+    assert counter.take(1.0, {}) == [TopicRate("a", 1.0, 1.0, 3, None), TopicRate("b", 0.0, 0.0, 6, None)]
+
+
+def test_nothing_missed_is_said_only_where_messages_have_numbers() -> None:
+    counter = RateCounter()
+    numbered, foreign = encode_payload({"seq": 4, "emitter": "camera"}), encode_payload({"timestamp": 1.0})
+    for parts in [[b"numbered", numbered], [b"foreign", foreign], [b"odd", b"\xc1"], [b"bare"]]:
+        counter.count(parts)
+    rows = counter.take(1.0, {})
+    assert {row.topic: row.missed for row in rows} == {"numbered": 0, "foreign": None, "odd": None, "bare": None}
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(table_of_rates(rows, 0))
+    assert "no numbers" in stream.getvalue()
 
 
 def test_stats_as_json_are_one_line_a_turn(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from rich.text import Text
 from labwire.cli.output import console, write_json
 from labwire.cli.show import make_table
 from labwire.cli.units import size
-from labwire.errors import DeadlineError
+from labwire.errors import DeadlineError, ProtocolError
+from labwire.wire.bus_message import peek_header
 
 if TYPE_CHECKING:
     from labwire.bus.subscription import Subscription
@@ -36,8 +37,8 @@ class TopicRate(msgspec.Struct, frozen=True):
     """Topic, payload and raw parts."""
     messages: int
     """Since the beginning."""
-    missed: int
-    """Since the beginning: known for emitters that number their messages."""
+    missed: int | None
+    """Since the beginning; None if the messages have no numbers, so that nobody can know."""
 
 
 class RateCounter:
@@ -47,10 +48,13 @@ class RateCounter:
         self._total: dict[bytes, int] = {}
         self._messages: dict[bytes, int] = {}
         self._bytes: dict[bytes, int] = {}
+        self._is_numbered: dict[bytes, bool] = {}
 
     def count(self, parts: list[bytes]) -> None:
         """Count a message."""
         topic = parts[0]
+        if topic not in self._is_numbered:
+            self._is_numbered[topic] = _has_number(parts)
         self._messages[topic] = self._messages.get(topic, 0) + 1
         self._bytes[topic] = self._bytes.get(topic, 0) + sum(map(len, parts))
 
@@ -70,7 +74,14 @@ class RateCounter:
     def _rate(self, topic: bytes, interval_s: float, missed: Mapping[str, int]) -> TopicRate:
         name = topic.decode("utf-8", "replace")
         messages, octets = self._messages.get(topic, 0), self._bytes.get(topic, 0)
-        return TopicRate(name, messages / interval_s, octets / interval_s, self._total[topic], missed.get(name, 0))
+        known = missed.get(name, 0 if self._is_numbered[topic] else None)
+        return TopicRate(name, messages / interval_s, octets / interval_s, self._total[topic], known)
+
+
+def _has_number(parts: list[bytes]) -> bool:
+    with contextlib.suppress(ProtocolError, IndexError):
+        return None not in {(header := peek_header(parts[1])).seq, header.emitter}
+    return False
 
 
 def show_stats(
@@ -126,10 +137,12 @@ def table_of_rates(rows: list[TopicRate], dropped: int) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows[:_SHOWN_TOPICS]:
-        cells = [row.topic, f"{row.messages_hz:.1f}", size(row.bytes_hz), str(row.messages), str(row.missed)]
-        table.add_row(*map(Text, cells))
+        cells = [row.topic, f"{row.messages_hz:.1f}", size(row.bytes_hz), str(row.messages)]
+        table.add_row(*map(Text, [*cells, "-" if row.missed is None else str(row.missed)]))
     if len(rows) > _SHOWN_TOPICS:
         table.add_row(f"… {len(rows) - _SHOWN_TOPICS} more topics")
+    captions = ["-: these messages have no numbers, so nobody knows"] if None in {row.missed for row in rows} else []
     if dropped:
-        table.caption = f"{dropped} messages dropped here: more came than could be counted"
+        captions.append(f"{dropped} messages dropped here: more came than could be counted")
+    table.caption = "\n".join(captions) or None
     return table
