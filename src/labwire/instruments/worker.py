@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import msgspec
 
@@ -19,12 +19,12 @@ from labwire.errors import (
     ProtocolError,
     QueueFullError,
     RefusedError,
-    needs_extra,
 )
-from labwire.instruments.api import check_params, unknown_verb
-from labwire.instruments.driver import Answer, BoundVerb, Driver, api_of, load_driver, make_driver
+from labwire.instruments.api import unknown_verb
+from labwire.instruments.driver import Answer, Driver, api_of, load_driver, make_driver
 from labwire.instruments.heartbeat import Heartbeat
 from labwire.instruments.inbox import MOST_WAITING, Inbox, Task
+from labwire.instruments.methods import Methods
 from labwire.instruments.outbox import Outbox, worker_code
 from labwire.instruments.queues.contract import QueuePair
 from labwire.instruments.results import code_and_text, is_bug
@@ -38,14 +38,6 @@ WAIT_S = 1.0
 _TRACED_CHARS = 2000
 
 log = logging.getLogger("labwire.instruments.worker")
-
-
-class _Method(NamedTuple):
-    """A verb, ready to be called."""
-
-    bound: BoundVerb
-    arrays: tuple[str, ...]
-    """Parameters that the driver wants as numpy arrays."""
 
 
 class Worker:
@@ -90,7 +82,7 @@ class Worker:
             on_refused=self._refuse_excess,
             trace=trace and (lambda message: trace("server to worker", message)),
         )
-        self._methods = {name: _Method(bound, _array_parameters(bound)) for name, bound in driver.verbs().items()}
+        self._methods = Methods(driver, spec.name)
         self._heartbeat = Heartbeat(
             self._outbox.heartbeat,
             spec.heartbeat_s,
@@ -166,21 +158,14 @@ class Worker:
         self._outbox.fail(task, error)
 
     def _call(self, task: Task) -> Any:
-        command = task.command
-        method = self._methods.get(command.verb)
-        if method is None:
-            raise unknown_verb(command.verb, list(self._methods), self._name)
-        verb = method.bound.verb
-        params = check_params(verb, command.params, self._name)
-        for name in method.arrays:
-            params[name] = _to_array(params[name])
-        if not verb.continuous:
-            return method.bound.function(**params)
-        if not (self._control and command.expects_response):
+        call = self._methods.bind(task.command)
+        if not call.verb.continuous:
+            return call.function(**call.params)
+        if not (self._control and task.command.expects_response):
             raise RefusedError(
-                f"{self._name} {verb.name} sends block after block; this command's sender does not take blocks"
+                f"{self._name} {call.verb.name} sends block after block; this command's sender does not take blocks"
             )
-        return self._stream(task, method.bound.function(**params))
+        return self._stream(task, call.function(**call.params))
 
     def _stream(self, task: Task, blocks: Generator[Any, None, Any]) -> Any:
         """Send what a continuous acquisition yields, never more than was asked for; return what it returns."""
@@ -304,18 +289,6 @@ def _cannot_start(spec: WorkerSpec, outbox: Outbox, error: Exception) -> int:
     log.error("%s: driver %s cannot start: %s", spec.name, spec.driver, text, exc_info=error if is_bug(error) else None)
     outbox.error(0, f"driver {spec.driver} cannot start: {text}", code=code, fatal=True)
     return (error if isinstance(error, LabwireError) else InternalError()).codes.exit_code
-
-
-def _array_parameters(bound: BoundVerb) -> tuple[str, ...]:
-    return tuple(parameter.name for parameter in bound.verb.parameters if parameter.type == "waveform")
-
-
-def _to_array(value: Any) -> Any:
-    if value is None:
-        return None
-    with needs_extra("waveforms"):
-        import numpy as np
-    return np.asarray(cast("list[float]", value), dtype=float)
 
 
 def _tracer(name: str) -> Callable[[str, Message], None]:
