@@ -21,7 +21,8 @@ from labwire.instruments.queues.open import create_pair, join_pair, open_pair
 from labwire.wire.instrument_message import ISS, SPEC, Message, MessageType, decode_message, encode_message
 
 LIMITS = Path("/proc/sys/fs/mqueue")
-REQUESTS, RESPONSES = "instrument_DMM1_req", "instrument_DMM1_resp"
+NAME = f"P{os.getpid()}"  # in /dev/shm others may have theirs at the same time
+REQUESTS, RESPONSES = f"instrument_{NAME}_req", f"instrument_{NAME}_resp"
 LONG_S = 20.0
 
 
@@ -36,7 +37,7 @@ def message(number: int, payload: bytes = b"{}") -> bytes:
 
 
 def both_ways_and_priorities(depth: int) -> None:
-    with create_pair("posix", "DMM1") as server, open_pair("posix", "DMM1") as worker:
+    with create_pair("posix", NAME) as server, open_pair("posix", NAME) as worker:
         for number in range(depth):
             server.requests.send(message(number), 0, priority=number % 3)
         assert server.requests.state().waiting == depth
@@ -51,11 +52,11 @@ def both_ways_and_priorities(depth: int) -> None:
         with pytest.raises(TooLargeError, match="limit is 8208"):
             server.requests.send(b"x" * 8209)
     with pytest.raises(NotFoundError, match="no POSIX queue"):
-        open_pair("posix", "DMM1")
+        open_pair("posix", NAME)
 
 
 def waking_and_closing(depth: int) -> None:
-    with create_pair("posix", "DMM1") as server:
+    with create_pair("posix", NAME) as server:
         freed: list[object] = []
 
         def receive() -> None:
@@ -82,7 +83,7 @@ def waking_and_closing(depth: int) -> None:
 
 
 def sending_goes_on_when_there_is_room(depth: int) -> None:
-    with create_pair("posix", "DMM1") as server, open_pair("posix", "DMM1") as worker:
+    with create_pair("posix", NAME) as server, open_pair("posix", NAME) as worker:
         for number in range(depth):
             server.requests.send(message(number))
         thread = threading.Thread(target=server.requests.send, args=(message(depth), LONG_S))
@@ -92,7 +93,7 @@ def sending_goes_on_when_there_is_room(depth: int) -> None:
 
 
 def seen_by_the_inspection(depth: int) -> None:
-    with create_pair("posix", "DMM1") as server:
+    with create_pair("posix", NAME) as server:
         server.requests.send(message(1))
         states = inspection.queue_states([REQUESTS, RESPONSES])
         assert [(state.kind, state.depth, state.waiting, state.used_by) for state in states] == [
@@ -117,7 +118,7 @@ def limits_are_named(depth: int) -> None:
     posix_mq.DEPTH = 100
     (LIMITS / "msg_max").write_text("50")
     with pytest.raises(ResourceError, match=r"msg_max is 50, not at least 100; .* sysctl fs\.mqueue\.msg_max=100$"):
-        create_pair("posix", "DMM1")
+        create_pair("posix", NAME)
     (LIMITS / "msg_max").write_text("100")
     needed = 100 * (8208 + 96)
     with pytest.raises(ResourceError, match=rf"RLIMIT_MSGQUEUE is \d+ .* at least {2 * needed} for each instrument"):
@@ -128,14 +129,14 @@ def limits_are_named(depth: int) -> None:
     (LIMITS / "queues_max").write_text("0")
     posix_mq.DEPTH = depth
     with pytest.raises(ResourceError, match=r"sysctl fs\.mqueue\.queues_max="):
-        create_pair("posix", "DMM1")
+        create_pair("posix", NAME)
 
 
 def foreign(depth: int, mode: str, *, they_create: bool) -> None:
     program = os.environ["POSIX_PEER"]
     command = [program, mode, f"/{REQUESTS}", f"/{RESPONSES}", "create" if they_create else "open", str(depth)]
     if not they_create:
-        with create_pair("posix", "DMM1") as pair, subprocess.Popen(command) as process:
+        with create_pair("posix", NAME) as pair, subprocess.Popen(command) as process:
             talk(pair, mode)
             assert process.wait(LONG_S) == 0
         return
@@ -143,7 +144,7 @@ def foreign(depth: int, mode: str, *, they_create: bool) -> None:
         until = time.monotonic() + LONG_S
         while inspection.queue_states([RESPONSES]) == []:
             assert time.monotonic() < until
-        with join_pair("posix", "DMM1") as pair:
+        with join_pair("posix", NAME) as pair:
             talk(pair, mode)
             assert process.wait(LONG_S) == 0
 
