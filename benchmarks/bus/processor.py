@@ -65,7 +65,8 @@ def _measure(
         start_receivers(workers, road, peer, receivers, board, count)
         workers.order(workers.sender, do="warm up", board=board, receivers=middle.subscribers)
         start_s, start_cpu_s = time.monotonic(), cpu_s(pid)
-        workers.order(workers.sender, do="pace", rate_hz=rate_hz, count=count)
+        paced = {"rate_hz": rate_hz, "count": count, "board": board, "receivers": middle.subscribers}
+        workers.order(workers.sender, do="pace", **paced)
         percent = 100 * (cpu_s(pid) - start_cpu_s) / (time.monotonic() - start_s)
         wait_for_receivers(receivers, board, middle.name)
         workers.order(workers.sender, do="close")

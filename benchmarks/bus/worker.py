@@ -107,13 +107,12 @@ class Sender:
         start_s = time.monotonic()
         for number in range(count):
             if not number % STEP:
-                while number - board.slowest(receivers) > WINDOW:
-                    time.sleep(_CLOSED_S)
+                _wait_for_room(number, board, receivers)
             payload["timestamp"] = start_s + number
             send(TOPIC, payload)
         return start_s
 
-    def pace(self, rate_hz: float, count: int) -> None:
+    def pace(self, rate_hz: float, count: int, board: Board, receivers: int) -> None:
         """Send at a rate, in bursts of a millisecond's worth."""
         burst = max(1, round(rate_hz / 1000))
         payload, next_s = make_datum(), time.monotonic()
@@ -122,6 +121,12 @@ class Sender:
             if (number + 1) % burst == 0:
                 next_s += burst / rate_hz
                 time.sleep(max(0.0, next_s - time.monotonic()))
+                _wait_for_room(number, board, receivers)  # who is late must not make up for it at once
+
+
+def _wait_for_room(number: int, board: Board, receivers: int) -> None:
+    while number - board.slowest(receivers) > WINDOW:
+        time.sleep(_CLOSED_S)
 
 
 # --- receiving: each yields topics; what is done with the payload is the cost that is measured
@@ -232,7 +237,7 @@ def _serve() -> None:
                 answer["start_s"] = sender.send(order["count"], Board(order["board"]), order["receivers"])
             case "pace":
                 assert sender
-                sender.pace(order["rate_hz"], order["count"])
+                sender.pace(order["rate_hz"], order["count"], Board(order["board"]), order["receivers"])
             case "close":
                 assert sender
                 sender.close()
