@@ -29,6 +29,7 @@ stop_timeout_s = 0.2
 
 [instruments.CRASH]
 driver = "labwire.instruments.drivers.simulated:Crasher"
+queue = "socket"
 restart_tries = 1
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,8 @@ from labwire.wire.bus_message import BusMessage
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
-BENCH = """
+LAZY = f"LAZY{os.getpid()}"  # its queues have names that other runs of the tests must not have
+BENCH = f"""
 name = "bench"
 
 [instruments.DMM1]
@@ -31,6 +33,7 @@ drift_v = 0.0
 
 [instruments.SCOPE1]
 driver = "labwire.instruments.drivers.simulated:Oscilloscope"
+queue = "socket"
 
 [instruments.SLOW]
 driver = "labwire.instruments.drivers.simulated:Slow"
@@ -40,7 +43,7 @@ queue = "socket"
 driver = "labwire.instruments.drivers.simulated:Crasher"
 queue = "socket"
 
-[instruments.LAZY]
+[instruments.{LAZY}]
 external = true
 
 [recorder]
@@ -120,7 +123,7 @@ def test_what_is_wrong_is_told(rig: Rig) -> None:
     with pytest.raises(NotFoundError, match="'NOBODY'"):
         _ = rig.instrument("NOBODY").status
     with pytest.raises(StateError, match="waits for its worker"):
-        rig.instrument("LAZY").call("READ")
+        rig.instrument(LAZY).call("READ")
 
 
 def test_many_callers_at_the_same_time(rig: Rig) -> None:

@@ -42,6 +42,14 @@ demo = true
 [sources.eyes]
 kind = "simulated_eyes"
 
+[instruments.DMM1]
+driver = "labwire.instruments.drivers.simulated:Multimeter"
+queue = "socket"
+
+[instruments.SCOPE1]
+driver = "labwire.instruments.drivers.simulated:Oscilloscope"
+queue = "socket"
+
 [recorder]
 disk_warn_bytes = 0
 disk_stop_bytes = 0

@@ -22,6 +22,14 @@ demo = true
 [sources.eyes]
 kind = "simulated_eyes"
 
+[instruments.DMM1]
+driver = "labwire.instruments.drivers.simulated:Multimeter"
+queue = "socket"
+
+[instruments.SCOPE1]
+driver = "labwire.instruments.drivers.simulated:Oscilloscope"
+queue = "socket"
+
 [recorder]
 disk_warn_bytes = 0
 disk_stop_bytes = 0
@@ -48,13 +56,29 @@ def test_scripts(rig: RunningRig) -> None:
     assert run_example("annotate", rig).splitlines() == ["Message forwarded."] * 3
     assert "640 x 480" in run_example("pictures", rig)
     assert next(rig.folder.glob("world-*.jpg")).read_bytes().startswith(b"\xff\xd8")
+    assert "a wave of 100000 points" in run_example("instrument", rig)
+    swept = rig.labwire("script", str(EXAMPLES / "sweep.py"), "5")
+    assert swept.stdout.startswith("5 readings: 3.14"), swept.stderr
     recorded = run_example("record", rig)
     assert "bus: " in recorded
     assert (rig.folder / "recordings" / "my first session" / "000" / "bus.mcap").exists()
 
 
 def test_every_script_is_run() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"listen", "annotate", "pictures", "record"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        *("listen", "annotate", "pictures", "record"),
+        *("instrument", "sweep"),
+    }
+
+
+def test_the_bench(tmp_path: Path) -> None:
+    with running_rig(tmp_path, (EXAMPLES / "rigs" / "bench.toml").read_text()) as rig:
+        value, unit = rig.labwire("call", "DMM1", "MEASURE_VOLTAGE", "range=10", "samples=100").stdout.split()
+        assert (3.1 < float(value) < 3.2, unit) == (True, "V")
+        assert "float32 (10," in rig.labwire("call", "SCOPE1", "READ_WAVEFORM", "points=10").stdout
+        died = rig.labwire("call", "CRASH1", "CRASH", "way=segfault")
+        assert "Worker died" in died.stderr
+        assert rig.labwire("call", "CRASH1", "ECHO", "value=2").stdout == "2.0\n"
 
 
 def test_alarm_rings(tmp_path: Path) -> None:
