@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -9,7 +12,7 @@ import pytest
 
 from labwire.errors import DeviceError, InvalidNameError, NotFoundError, ProtocolError
 from labwire.sessions import manifest
-from labwire.sessions.folder import create_session_folder, find_session, free_bytes, list_sessions
+from labwire.sessions.folder import create_session_folder, find_interrupted, find_session, free_bytes, list_sessions
 from tests.sessions.making import session_in
 
 
@@ -148,3 +151,23 @@ def test_a_manifest_of_a_later_version_is_refused_and_unknown_keys_are_not(tmp_p
 
 def test_free_space_is_that_of_the_nearest_folder_that_exists(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "a" / "b") > 0
+
+
+def test_only_a_session_that_a_crash_cut_off_just_now_is_one_to_go_on_with(tmp_path: Path) -> None:
+    assert find_interrupted(tmp_path, 60.0) is None
+    folder, _ = create_session_folder(tmp_path, "pilot")
+    started = session_in(folder)
+    manifest.write_manifest(folder, manifest.manifest_of(started, {}))
+    assert find_interrupted(tmp_path, 60.0) is None  # no log: nothing was recorded
+    log = folder / "bus.mcap"
+    log.touch()
+    ended_s = started.start_epoch_us / 1e6 + 7.0
+    os.utime(log, (ended_s, ended_s))
+    age_s = time.time() - ended_s
+    assert find_interrupted(tmp_path, age_s - 5.0) is None
+    found = find_interrupted(tmp_path, age_s + 60.0)
+    assert found is not None
+    assert (found.name, found.duration_s) == ("pilot/000", pytest.approx(7.0, abs=1e-3))
+    with log.open("rb") as held:  # somebody records it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert find_interrupted(tmp_path, age_s + 60.0) is None

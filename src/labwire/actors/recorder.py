@@ -26,11 +26,16 @@ from labwire.operations.recording import (
 )
 from labwire.sessions import events
 from labwire.sessions.config import RecorderConfig
+from labwire.sessions.folder import find_interrupted
 from labwire.sessions.recording import SessionRecorder
 from labwire.sessions.recording import State as RecorderState
 
 _SLICE_MS = 100
 _STATE_S = 1.0
+_JUST_NOW_S = 60.0
+"""A session that was cut off longer ago is not what this recorder's forerunner died of."""
+_WORTH_GOING_ON_S = 3.0
+"""A recorder that dies sooner after the start of a session would only fill the disk with beginnings."""
 _FOLLOWED = ("recording.should_start", "recording.should_stop")
 
 
@@ -66,6 +71,8 @@ class Recorder(Actor, Recording):
         self._sub.connect(self.context.sub_url)
         self._reader.start()
         self.every(_STATE_S, self._publish_state)
+        if self.context.incarnation:
+            self.call_later(0.0, self._go_on)
 
     def on_stop(self) -> None:
         """Make the running session whole."""
@@ -89,7 +96,8 @@ class Recorder(Actor, Recording):
         Emits notifications:
             ``recording.started``: A new session has started; ``rec_path`` is its folder.
             ``recording.stopped``: The current session has ended and its files are whole.
-            ``recording.failed``: It could not start, or could not go on; ``reason`` says why.
+            ``recording.failed``: It could not start, or was cut off; ``reason`` says why. A recorder that died in a
+                session goes on in a new one.
             ``recording.warning``: Something to look at: the disk is getting full, a stream failed.
 
         Emits data:
@@ -119,6 +127,17 @@ class Recorder(Actor, Recording):
             self.stop()
         except LabwireError as error:
             self.log.warning("recording.should_stop: %s", error)
+
+    def _go_on(self) -> None:
+        """Where another recorder died in the middle of a session: say so, and go on in a new one."""
+        cut_off = find_interrupted(Path(self.options.root), _JUST_NOW_S)
+        if cut_off is None or self._recorder.state is not RecorderState.IDLE:
+            return
+        text = "the recorder died in the middle of %s: `labwire record repair` makes its files whole"
+        self.log.error(text, cut_off.path)
+        self._tell_failed(text % cut_off.path, rec_path=cut_off.path)
+        if cut_off.duration_s >= _WORTH_GOING_ON_S:
+            self._on_should_start(cut_off.name.rpartition("/")[0])
 
     # --- operations
 
@@ -169,7 +188,10 @@ class Recorder(Actor, Recording):
 
     def _failed(self, reason: str) -> None:
         self.log.error("not recording: %s", reason)
-        self.notify("recording.failed", reason=reason, timestamp=self.clock.now())
+        self._tell_failed(reason)
+
+    def _tell_failed(self, reason: str, **more: str) -> None:
+        self.notify("recording.failed", reason=reason, **more, timestamp=self.clock.now())
 
     def _post_event(self, kind: str, data: dict[str, object]) -> None:
         self.post(lambda: self._recorder_event(kind, data))

@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
+from labwire.clock import epoch_us
 from labwire.errors import DeviceError, InvalidNameError, LabwireError, NotFoundError
 from labwire.names import check_session_name
 from labwire.operations.recording import SessionSummary
@@ -97,6 +100,25 @@ def list_sessions(root: Path) -> list[SessionSummary]:
     """List the sessions below a root, newest first."""
     summaries = [_summarize(root, folder) for folder in _session_folders(root, 0)]
     return sorted(summaries, key=lambda summary: (summary.start_epoch_us, summary.name), reverse=True)
+
+
+def find_interrupted(root: Path, within_s: float) -> SessionSummary | None:
+    """Return the newest session below `root` if a crash cut it off a moment ago, with how long it lasted; else None.
+
+    Args:
+        root: Of all recordings.
+        within_s: How long ago its log may have grown last, seconds.
+    """
+    newest = next(iter(list_sessions(root)), None)
+    if newest is None or newest.state != manifests.BROKEN:
+        return None
+    try:
+        ended_us = int((Path(newest.path) / LOG_FILE).stat().st_mtime * 1e6)
+    except OSError:
+        return None
+    if epoch_us() - ended_us > within_s * 1e6:
+        return None
+    return msgspec.structs.replace(newest, duration_s=max(0, ended_us - newest.start_epoch_us) / 1e6)
 
 
 def _is_session(folder: Path) -> bool:

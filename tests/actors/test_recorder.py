@@ -1,0 +1,46 @@
+"""A recorder that dies in the middle of a session, in a real rig: nobody has to notice by themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from labwire.errors import DeadlineError
+from labwire.testing.rig import running_rig
+from tests.bus.fake_hub import LIMIT_S
+
+RIG = """
+[sources.eyes]
+kind = "simulated_eyes"
+[recorder]
+root = "recordings"
+"""
+
+
+def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) -> None:
+    with (
+        running_rig(tmp_path, RIG) as running,
+        running.connect() as rig,
+        rig.subscribe("notify.recording.", "recorder.state") as heard,
+    ):
+        heard.wait_connected(LIMIT_S)
+        first = rig.record.start("long one").rec_path
+        while heard.recv(LIMIT_S).payload.get("duration_s", 0.0) < 4.0:
+            pass
+        (pid,) = [actor.pid for actor in rig.actors.list() if actor.name == "recorder"]
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        told = {}
+        while "notify.recording.started" not in told or "notify.recording.failed" not in told:
+            try:
+                topic, payload, _ = heard.recv(LIMIT_S)
+            except DeadlineError as error:
+                raise AssertionError(f"only {told}") from error
+            if payload.get("rec_path") != first or topic.endswith(".failed"):
+                told[topic] = payload
+        assert told["notify.recording.failed"]["rec_path"] == first
+        assert "labwire record repair" in told["notify.recording.failed"]["reason"]
+        second = rig.record.stop().rec_path
+        assert second == told["notify.recording.started"]["rec_path"]
+        assert Path(second) == Path(first).with_name("001")
