@@ -58,23 +58,25 @@ class _Ends:
         self.events = select.epoll()
         self.events.register(sock, select.EPOLLIN | select.EPOLLRDHUP)
         self.events.register(self.wakes, select.EPOLLIN)
-        self._lock = threading.Lock()
+        self.only_readable = [(sock.fileno(), select.EPOLLIN)]
+        self.send_lock = threading.Lock()
+        self.lock = threading.Lock()
         self._users = 0
 
     def enter(self) -> None:
-        with self._lock:
+        with self.lock:
             if self.closed:
                 raise PeerGoneError("this socket queue is closed")
             self._users += 1
 
     def leave(self) -> None:
-        with self._lock:
+        with self.lock:
             self._users -= 1
             if self.closed and not self._users:
                 self._release()
 
     def close(self) -> None:
-        with self._lock:
+        with self.send_lock, self.lock:
             if self.closed:
                 return
             self.closed = True
@@ -105,48 +107,51 @@ class SeqpacketQueue(MessageQueue):
         self._ends = ends
         self._sends = sends
         self._at_sent, self._at_received = _SIDES[direction]
-        self._lock = threading.Lock()
+        self._size_bytes = ends.profile.size_bytes
         self._count = 0  # of what this side has sent or received: the page may be scribbled over by the peer
 
     def send(self, message: bytes, timeout_s: float = SEND_TIMEOUT_S, priority: int = 0) -> None:
         """Put a message in; a socket is first in, first out, so the priority changes nothing."""
         if not self._sends:
             raise UsageError(f"this side of queue {self.name} only receives")
-        if len(message) > self._ends.profile.size_bytes:
-            raise too_large(self.name, len(message), self._ends.profile.size_bytes)
-        self._ends.enter()
-        try:
-            if not self._try_send(message):
+        if len(message) > self._size_bytes:
+            raise too_large(self.name, len(message), self._size_bytes)
+        if not self._try_send(message):
+            self._ends.enter()
+            try:
                 self._send_when_there_is_room(message, timeout_s)
-        finally:
-            self._ends.leave()
+            finally:
+                self._ends.leave()
 
     def _try_send(self, message: bytes) -> bool:
-        with self._lock:
-            if self._count - self._of_peer(self._at_received) >= DEPTH:
+        ends = self._ends
+        with ends.send_lock:  # keeps the socket open as well
+            if ends.closed:
+                raise PeerGoneError(f"queue {self.name} is closed")
+            count = self._count
+            if not 0 <= count - ends.counts[self._at_received] < DEPTH and self._is_full():
                 return False
-            self._ends.counts[self._at_sent] = self._count + 1  # first, so that nobody sees more received than sent
+            ends.counts[self._at_sent] = count + 1  # first, so that nobody sees more received than sent
             try:
-                self._ends.sock.send(message)
-            except BlockingIOError:  # the buffer is smaller than we asked for
-                self._ends.counts[self._at_sent] = self._count
-                return False
+                ends.sock.send(message)
             except OSError as error:
-                self._ends.counts[self._at_sent] = self._count
+                ends.counts[self._at_sent] = count
+                if isinstance(error, BlockingIOError):  # the buffer is smaller than we asked for
+                    return False
                 if error.errno in _GONE:
                     raise PeerGoneError(f"the other side of queue {self.name} is gone: {error.strerror}") from error
                 raise
-            self._count += 1
+            self._count = count + 1
             return True
 
-    def _of_peer(self, at: int) -> int:
-        count = self._ends.counts[at]
-        if not 0 <= self._count - count <= DEPTH:
+    def _is_full(self) -> bool:
+        received = self._ends.counts[self._at_received]
+        if not 0 <= self._count - received <= DEPTH:
             raise PeerGoneError(
                 f"the other side of queue {self.name} wrote nonsense into the shared counters: "
-                f"{count} messages received of {self._count} sent"
+                f"{received} messages received of {self._count} sent"
             )
-        return count
+        return self._count - received == DEPTH
 
     def _send_when_there_is_room(self, message: bytes, timeout_s: float) -> None:
         until = time.monotonic() + timeout_s
@@ -165,18 +170,20 @@ class SeqpacketQueue(MessageQueue):
         """Take a message out; None if none came in time or `wake` was called."""
         if self._sends:
             raise UsageError(f"this side of queue {self.name} only sends")
-        self._ends.enter()
-        try:
-            return self._receive(timeout_s)
-        finally:
-            self._ends.leave()
-
-    def _receive(self, timeout_s: float) -> bytes | None:
         ends = self._ends
-        until = 0.0
-        left = timeout_s
+        ends.enter()
+        try:
+            events = ends.events.poll(SLICE_S if timeout_s > SLICE_S else max(timeout_s, 0))
+            if events == ends.only_readable and (message := self._take(hangup=False)) is not None:
+                return message
+            return self._receive(events, timeout_s)
+        finally:
+            ends.leave()
+
+    def _receive(self, events: list[tuple[int, int]], timeout_s: float) -> bytes | None:
+        ends = self._ends
+        until = time.monotonic() + timeout_s - (0 if events else SLICE_S)
         while True:
-            events = ends.events.poll(min(left, SLICE_S) if left > 0 else 0)
             if ends.closed:
                 raise PeerGoneError(f"queue {self.name} is closed")
             hangup = woken = False
@@ -189,26 +196,23 @@ class SeqpacketQueue(MessageQueue):
                 if woken:
                     self.wake()  # it was not used: the message goes first
                 return message
-            if woken:
+            if woken or (left := until - time.monotonic()) <= 0:
                 return None
-            if not until:
-                until = time.monotonic() + timeout_s
-            left = until - time.monotonic()
-            if left <= 0:
-                return None
+            events = ends.events.poll(min(left, SLICE_S))
 
     def _take(self, *, hangup: bool) -> bytes | None:
+        ends = self._ends
         try:
-            message = self._ends.sock.recv(self._ends.profile.size_bytes + 1)  # one more shows what is too long
+            message = ends.sock.recv(self._size_bytes + 1)  # one more shows what is too long
         except BlockingIOError:  # another thread was faster
             return None
         except ConnectionResetError:  # told once, before what the dead peer sent: that is still to be read
             return None
         if not message and hangup:
             raise PeerGoneError(f"the other side of queue {self.name} is gone: end of file")
-        with self._lock:
+        with ends.lock:
             self._count += 1
-            self._ends.counts[self._at_received] = self._count
+            ends.counts[self._at_received] = self._count
         return message
 
     def _take_wake(self) -> bool:
