@@ -42,12 +42,17 @@ def config(kind: QueueKind) -> InstrumentConfig:
     return InstrumentConfig(driver=NAME, queue=kind, restart_tries=1_000_000)
 
 
+def name_of(kind: QueueKind) -> str:
+    """Return the name of the instrument with queues of a kind; Boost's are the whole machine's."""
+    return f"{kind}-{os.getpid()}"
+
+
 def possible_kinds(server: InstrumentServer) -> dict[QueueKind, str]:
     """Add one instrument of each kind; return those kinds, with why not for one that this machine forbids."""
     kinds: dict[QueueKind, str] = {}
     for kind in KINDS:
         try:
-            server.add(kind, config(kind))
+            server.add(name_of(kind), config(kind))
         except ResourceError as error:
             kinds[kind] = str(error)
         else:
@@ -114,19 +119,20 @@ def waveform(kind: str, points: int) -> str:
 
 
 def cases(server: InstrumentServer, kind: QueueKind, counts: Counts) -> Iterator[Case]:
-    """Yield all cases of one kind of queue; its instrument is in the server by the kind's name."""
-    yield Case(call(kind), lambda: _call(server, kind, counts.calls))
-    yield Case(threads_call(kind), lambda: _call_from_threads(server, kind, counts.calls // THREADS))
-    yield Case(threads_rate(kind), lambda: [_rate_of_threads(server, [kind] * THREADS, counts.commands)])
-    yield Case(submit(kind), lambda: [_submit(server, kind, counts.commands)])
-    yield Case(pipelined(kind), lambda: [_map(server, kind, counts.commands)])
+    """Yield all cases of one kind of queue; its instrument is in the server already."""
+    name = name_of(kind)
+    yield Case(call(kind), lambda: _call(server, name, counts.calls))
+    yield Case(threads_call(kind), lambda: _call_from_threads(server, name, counts.calls // THREADS))
+    yield Case(threads_rate(kind), lambda: [_rate_of_threads(server, [name] * THREADS, counts.commands)])
+    yield Case(submit(kind), lambda: [_submit(server, name, counts.commands)])
+    yield Case(pipelined(kind), lambda: [_map(server, name, counts.commands)])
     yield Case(many_call(kind), lambda: _many(server, kind, counts, _call_all))
     yield Case(many_map(kind), lambda: _many(server, kind, counts, _map_all))
     yield Case(start(kind), lambda: _start(server, kind, counts.instruments))
-    yield Case(death(kind), lambda: [_death(server, kind) * 1e3 for _ in range(counts.kills)])
-    yield Case(restart(kind), lambda: [_restart(server, kind) * 1e3 for _ in range(counts.kills)])
+    yield Case(death(kind), lambda: [_death(server, name) * 1e3 for _ in range(counts.kills)])
+    yield Case(restart(kind), lambda: [_restart(server, name) * 1e3 for _ in range(counts.kills)])
     for points in POINTS:
-        yield Case(waveform(kind, points), lambda points=points: _waveforms(server, kind, points, counts.waveforms))
+        yield Case(waveform(kind, points), lambda points=points: _waveforms(server, name, points, counts.waveforms))
 
 
 def _call(server: InstrumentServer, name: str, count: int) -> list[float]:
@@ -202,7 +208,7 @@ def _start(server: InstrumentServer, kind: QueueKind, count: int) -> list[float]
 
 @contextmanager
 def _more(server: InstrumentServer, kind: QueueKind, count: int) -> Iterator[list[str]]:
-    names = [f"{kind}{number}" for number in range(count)]
+    names = [f"{name_of(kind)}-{number}" for number in range(count)]
     try:
         for name in names:
             server.add(name, config(kind), wait=False)

@@ -18,7 +18,7 @@ import zmq
 
 from benchmarks.bus.peers import Child, Peer
 from benchmarks.common import Case
-from benchmarks.instruments.calls import config
+from benchmarks.instruments.calls import config, name_of
 from benchmarks.instruments.drivers import PARAMS
 from labwire.instruments.server import InstrumentServer
 
@@ -68,13 +68,14 @@ def _ask(ask: zmq.Socket[Any], count: int, least_s: float) -> list[float]:
 def _run(rate_hz: int) -> None:
     sys.setswitchinterval(0.0005)  # as the instruments' process of a rig does
     with InstrumentServer() as server:
-        server.add("LOAD1", config("boost"))
+        name = name_of("boost")
+        server.add(name, config("boost"))
         chunk = [PARAMS] * int(rate_hz * _CHUNK_S)
         print(json.dumps({"ready": True}), flush=True)
         start_s = due_s = time.monotonic()
         done = 0
         while not _told_to_end():
-            done += sum(1 for _ in server.map("LOAD1", "NOTHING", chunk))
+            done += sum(1 for _ in server.map(name, "NOTHING", chunk))
             due_s += _CHUNK_S
             time.sleep(max(0.0, due_s - time.monotonic()))
         print(json.dumps({"rate_hz": done / (time.monotonic() - start_s)}), flush=True)

@@ -16,6 +16,11 @@ LIMIT_S = 20.0
 DRIVER = "tests.instruments.server_drivers:Obedient"
 
 
+def unique(name: str) -> str:
+    """Return a name that no other run of the tests uses: the names of Boost queues are the whole machine's."""
+    return f"{name}-{os.getpid()}"
+
+
 class Events:
     """Remembers the events of a server."""
 

@@ -13,8 +13,9 @@ from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateErro
 from labwire.instruments.config import LimitsConfig
 from labwire.instruments.life import back_off_s
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, serving, wait_until
+from tests.instruments.server_kit import config, serving, unique, wait_until
 
+DMM1 = unique("DMM1")
 DRIVERS = "tests.instruments.server_drivers:"
 
 
@@ -210,27 +211,27 @@ def test_commands_sent_while_it_starts_are_executed_when_it_is_ready() -> None:
 @pytest.mark.parametrize("queue", ["socket", "boost"])
 def test_ctrl_c_in_the_waiting_leader_hands_the_role_on(queue: str) -> None:
     with serving() as (server, events):
-        server.add("DMM1", config(queue=queue))
+        server.add(DMM1, config(queue=queue))
         answers: list[object] = []
 
         def follow() -> None:
-            wait_until(lambda: server.status("DMM1").waiting == 1)
-            answers.append(server.call("DMM1", "ECHO", {"value": "follower"}, timeout_ms=60_000))
+            wait_until(lambda: server.status(DMM1).waiting == 1)
+            answers.append(server.call(DMM1, "ECHO", {"value": "follower"}, timeout_ms=60_000))
 
         def interrupt() -> None:
-            wait_until(lambda: server.status("DMM1").waiting == 2)
+            wait_until(lambda: server.status(DMM1).waiting == 2)
             os.kill(os.getpid(), signal.SIGINT)
 
         threads = [threading.Thread(target=follow), threading.Thread(target=interrupt)]
         for thread in threads:
             thread.start()
         with pytest.raises(KeyboardInterrupt):
-            server.call("DMM1", "SLEEP", {"duration_s": 0.5}, timeout_ms=60_000)
+            server.call(DMM1, "SLEEP", {"duration_s": 0.5}, timeout_ms=60_000)
         for thread in threads:
             thread.join()
         assert answers == ["follower"]
         events.wait_for("late_response")
-        assert server.status("DMM1").waiting == 0
+        assert server.status(DMM1).waiting == 0
 
 
 def test_a_start_right_after_a_death_waits_for_the_next_worker() -> None:

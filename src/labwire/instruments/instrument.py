@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.incarnation import ALL_FEATURES, waveform_prefix
 from labwire.instruments.life import TERMINATE_LIMIT_S, House, Life
+from labwire.instruments.name_lock import NameLock
 from labwire.instruments.queues.contract import QueueState
 from labwire.instruments.status import InstrumentStatus, State
 from labwire.instruments.waveforms import open_waveform
@@ -22,6 +24,8 @@ from labwire.wire.instrument_extras import Feature, WaveformHandle
 from labwire.wire.instrument_message import PROFILES, CommandResponse
 
 _ENDED = {State.STOPPED, State.GIVEN_UP}
+
+_log = logging.getLogger(__name__)
 
 
 class Instrument:
@@ -38,6 +42,25 @@ class Instrument:
         self.features = frozenset(() if config.external else ALL_FEATURES)
         self.maker = CommandMaker(name, PROFILES[config.profile], compress=Feature.COMPRESSION in self.features)
         self._life = Life(name, config, house, self.maker)
+        self._name_lock: NameLock | None = None
+
+    def claim(self) -> None:
+        """Take its name, where queues have names that are the whole machine's, and remove what a dead server left.
+
+        Raises:
+            RefusedError: Another living process serves it.
+            ResourceError: There is no safe place for the lock.
+        """
+        if self.config.queue == "socket":
+            return
+        self._name_lock = NameLock(self.name)
+        if removed := self._name_lock.clean():
+            _log.info("%s: removed what a dead server left: %s", self.name, ", ".join(removed))
+
+    def release(self) -> None:
+        """Give its name back."""
+        if self._name_lock:
+            self._name_lock.release()
 
     def usable_exchange(self, deadline_s: float) -> Exchange:
         """Return where commands go, waiting for a worker that is being started at once.

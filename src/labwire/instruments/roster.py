@@ -54,6 +54,7 @@ class Roster:
             DeadlineError: It was not ready within its ``start_timeout_s``; it is not in the server then.
             InvalidNameError: The name breaks the grammar.
             PeerGoneError: Its worker died while it started; it is not in the server then.
+            RefusedError: Another process serves an instrument of that name; data ``pid``. It is not in the server then.
             ResourceError: The system does not give what its queues or its process need; it is not in the server then.
             StateError: There is one of that name.
         """
@@ -66,6 +67,12 @@ class Roster:
             if name in self._instruments:
                 raise StateError(f"there is an instrument {name!r} already", instrument=name)
             instrument = self._instruments[name] = Instrument(name, config, self._house)
+        try:
+            instrument.claim()
+        except BaseException:
+            with self._lock:
+                del self._instruments[name]
+            raise
         wait_until_ready = instrument.begin()
         if not wait:
             return
@@ -83,7 +90,9 @@ class Roster:
         """
         self.stop(name)
         with self._lock:
-            self._instruments.pop(name, None)
+            removed = self._instruments.pop(name, None)
+        if removed:
+            removed.release()
 
     def start(self, name: str, *, wait: bool = True) -> None:
         """Start an instrument that was stopped or given up; one that runs is left alone.
@@ -155,6 +164,7 @@ class Roster:
                 instrument.wait_until_ended()
             except LabwireError as error:
                 self._reporter.report("protocol_error", instrument.name, {"error": str(error)})
+            instrument.release()
         self._supervisor.close()
         self._reporter.close()
 
