@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labwire.wire.tcp_connection import TcpConnection
-from labwire.wire.tcp_frame import AckCode, AckFlags, FrameHeader, FrameType, decode_header, encode_header
+from labwire.wire.tcp_frame import AckCode, AckFlags, FrameHeader, FrameType, encode_header
 from labwire.wire.tcp_sender import SenderConnection
 from labwire.wire.tcp_states import State
 from labwire.wire.tcp_stream import FrameReader
@@ -98,8 +98,3 @@ def writer_in(state: State, **options: Any) -> WriterConnection:
     assert writer.state is state
     flush(writer)
     return writer
-
-
-def header_of(data: bytes) -> FrameHeader:
-    """Decode the header of a frame."""
-    return decode_header(data)

@@ -44,6 +44,7 @@ from labwire.wire.tcp_frame import (
     encode_text,
     error_of_ack,
     frame_name,
+    printable,
 )
 
 VECTORS: list[dict[str, Any]] = [
@@ -250,6 +251,12 @@ def test_each_code_is_an_error_again(code: int, error_type: type[LabwireError], 
     assert len(str(error)) < 600
     assert error.data["ack_code"] == code
     assert str(error_of_ack(FrameHeader(FrameType.ACK, ack_code=code), "", "x")) == f"x: {name}"
+
+
+def test_what_a_peer_writes_cannot_play_with_a_terminal() -> None:
+    assert printable("\x1b[31mred\x00\r\n\tand  \u202eevil") == "�[31mred� and �evil"
+    assert printable("Schön, 日本") == "Schön, 日本"
+    assert len(printable("x" * 9999)) == 500
 
 
 def test_the_table_of_errors_has_only_codes_of_the_spec() -> None:

@@ -111,7 +111,7 @@ def test_a_run_over_three_writers() -> None:
     lab = Lab(3)
     run = lab.start()
     assert run.phase is RunPhase.RUNNING
-    run.send_calibration(b"calibration", 0.0)
+    assert run.send_calibration(b"calibration", 0.0)
     lab.send(run, range(75))
     result = lab.end(run)
     assert run.phase is RunPhase.DONE

@@ -92,6 +92,18 @@ def test_a_start_that_is_not_answered_is_taken_back_because_it_may_have_started_
     assert connection.counters.stray == 1
 
 
+def test_the_wait_for_the_start_begins_when_it_is_out_but_has_an_end() -> None:
+    connection = sender()
+    connection.start(RUN, 0, bytes(10_000), 0.0)
+    for second in range(0, 56, 4):
+        connection.data_to_send()
+        connection.bytes_sent(1, float(second))
+        assert connection.next_deadline() == second + 5.0
+    connection.bytes_sent(1, 58.0)
+    assert connection.next_deadline() == 60.0
+    assert isinstance(connection.tick(60.0)[0], StartFailed)
+
+
 def test_a_cancel_that_is_not_answered_leaves_the_connection_usable() -> None:
     connection = sender_in(State.CANCELLING)
     assert connection.tick(0.499) == []
@@ -136,9 +148,10 @@ def test_failed_images_are_counted_and_the_flow_goes_on() -> None:
     assert isinstance(third, ImageFailed)
     assert isinstance(fourth, ImageFailed)
     connection.end(b"", 0.0)
-    (end,) = connection.receive_data(ack(FrameType.END, flags=0, code=5, text="full"), 0.0)
+    (end,) = connection.receive_data(ack(FrameType.END, flags=0, code=5, text="full", done=9), 0.0)
     assert isinstance(end, EndFailed)
     result = connection.account.result()
+    assert result.processed == 9
     assert (result.failed, result.acknowledged, result.missing) == (4, 0, 0)
     codes = ["DataWriteFailed", "NoSpaceLeft", "IoError", "None", "NoSpaceLeft"]
     assert [fault.code for fault in connection.account.faults] == codes

@@ -86,6 +86,13 @@ def test_one_failed_image_is_no_failed_run() -> None:
     assert writer.state is State.RUNNING
 
 
+def test_a_bad_answer_without_a_text_is_bad_all_the_same() -> None:
+    writer = writer_in(State.RUNNING)
+    writer.fail_image(RUN, 0, AckCode.IO_ERROR, "", 0.0)
+    ((header, text),) = flush(writer)
+    assert (header.flags, header.ack_code, text) == (0, 7, b"")
+
+
 def test_a_run_that_is_given_up_is_answered_to_its_end_without_memory() -> None:
     asked: list[int] = []
 
@@ -213,6 +220,7 @@ def test_a_broken_connection_loses_the_run() -> None:
     assert f"{SENDER} closed the connection in the middle of a frame, in run 7 (RUNNING)" in str(connection.error)
     assert not writer.acknowledge_image(RUN, 0, 0.0)
     assert not writer.unsent_bytes
+    assert writer.unanswered_images == 0
 
 
 def test_closing_from_this_side_loses_the_run_too() -> None:

@@ -216,6 +216,12 @@ def decode_text(header: FrameHeader, payload: Readable) -> str:
     return bytes(payload).decode("utf-8", "replace") if header.flags & FLAG_TEXT else ""
 
 
+def printable(text: str) -> str:
+    """Return what a peer wrote as one line that may go into a log or onto a terminal, at most 500 characters."""
+    words = " ".join(text[:_MAX_TEXT_CHARS].split())
+    return words if words.isprintable() else "".join(char if char.isprintable() else "�" for char in words)
+
+
 def ack_code_of(error: BaseException, frame: FrameType) -> AckCode:
     """Return the code with which a writer answers `frame` after `error`.
 
@@ -258,6 +264,6 @@ def error_of_ack(header: FrameHeader, text: str, what: str) -> LabwireError:
         what: Who did not do what, for the message: ``"10.0.0.5:41234 refuses START of run 7"``.
     """
     code = ack_code_name(header.ack_code)
-    words = " ".join(text[:_MAX_TEXT_CHARS].split())
+    words = printable(text)
     error_type = ERROR_OF_ACK_CODE.get(header.ack_code, PeerError)
     return error_type(f"{what}: {code}" + (f": {words}" if words else ""), ack_code=header.ack_code, text=words)

@@ -187,7 +187,9 @@ class SenderConnection(TcpConnection[SenderEvent]):
             case State.IDLE:
                 return self._keepalive_due_s
             case State.STARTING:
-                return self._asked_s + self._timeouts.start_ack_s
+                # Counted from when START is out: its mask may be large and the way narrow.
+                latest_s = self._asked_s + max(self._timeouts.start_ack_s, self._timeouts.max_backpressure_s)
+                return min(max(self._asked_s, self._taken_s) + self._timeouts.start_ack_s, latest_s)
             case State.CANCELLING:
                 return self._asked_s + self._timeouts.cancel_ack_s
             case State.CLOSED:

@@ -9,7 +9,7 @@ class SenderTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long a sender waits for a writer, in seconds."""
 
     start_ack_s: float = 5.0
-    """image-stream, "ACK handling"."""
+    """image-stream, "ACK handling"; counted from when the socket has taken START."""
     end_ack_s: float = 10.0
     """image-stream, "ACK handling"; counted from when the writer has got END and answered all images."""
     cancel_ack_s: float = 0.5

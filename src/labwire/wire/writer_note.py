@@ -14,14 +14,13 @@ import msgspec
 
 from labwire.errors import DeadlineError, LabwireError, PeerError, ProtocolError, TooLargeError, UsageError
 from labwire.wire.run_result import Fault, RunResult, SocketResult
-from labwire.wire.tcp_frame import MAX_TEXT_BYTES, Readable
+from labwire.wire.tcp_frame import MAX_TEXT_BYTES, Readable, printable
 
 MAX_NOTE_BYTES = 2 * MAX_TEXT_BYTES
 """Longest note that is read; real ones have some hundred bytes."""
 NOTES_TIMEOUT_S = 60.0
 """How long the sender waits for the notes: image-stream, "Writer notification socket"."""
 
-_MAX_ERROR_CHARS = 500
 _SHOWN_BYTES = 60
 
 _Whole = Annotated[int, msgspec.Meta(ge=0)]
@@ -234,7 +233,7 @@ class NoteBook:
             waited = f"sent no note within {self._timeout_s:g} s"
             return self._fault(number, DeadlineError(f"{where} {waited}: is it running, and can it reach this side?"))
         if not note.ok:
-            said = " ".join((note.error or "no reason given")[:_MAX_ERROR_CHARS].split())
+            said = printable(note.error or "no reason given")
             return self._fault(number, PeerError(f"{where} could not store the run: {said}"))
         if self._sent and note.processed_images > self._sent[number]:
             counts = f"{note.processed_images} images, and {self._sent[number]} were sent"
