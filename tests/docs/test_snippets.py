@@ -15,6 +15,7 @@ import pytest
 
 from labwire.rig.rig_file import parse_rig
 from labwire.testing.processes import left_behind, running_process
+from labwire.testing.waiting import wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,8 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
     (folder / "my_lab.py").write_text((ROOT / "examples" / "alarm" / "alarm.py").read_text() + BEACON)
     with running_rig(folder, CAMERA_RIG) as running:
         (folder / "my-rig.toml").write_text('name = "my-rig"\n')
+        # A worker that starts in the middle of a test would look like one that the test left behind.
+        wait_until(lambda: running.labwire("instruments").stdout.count("ready") == 2, "the instruments")
         yield running
 
 
