@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import msgspec
@@ -20,6 +24,7 @@ from labwire.bus import operation_server
 from labwire.bus.loop import Loop
 from labwire.bus.operation_server import OperationServer
 from labwire.bus.rpc_client import MAX_IDLE_CONNECTIONS, RpcClient
+from labwire.bus.rpc_port import _lives
 from labwire.errors import (
     CancelledError,
     DeadlineError,
@@ -311,6 +316,17 @@ def test_all_that_waits_for_an_actor_that_died_is_answered(hub: Hub, server: Ser
     assert all(isinstance(error, PeerGoneError) and "was killed" in str(error) for error in failures)
     server.implementation.go.set()
     wait_until(hub.rpc.broker.hellos, "that it is known again, for it lives")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell")
+def test_a_dead_process_that_nobody_has_buried_does_not_live() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        said = Hello("desk", "m:C", [], pid=process.pid, host=gethostname())
+        assert _lives(said)
+        process.kill()
+        wait_until(lambda: not _lives(said), "that it is seen to be dead")
+        assert process.returncode is None, "nobody has asked yet"
+    assert not _lives(said)
 
 
 def test_an_actor_whose_name_is_taken_is_told(hub: Hub, server: Server) -> None:

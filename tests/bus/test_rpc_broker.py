@@ -123,6 +123,8 @@ def test_goodbye_is_not_a_silent_end(peers: Peers) -> None:
     ((to, message),) = peers.send(ACTOR, RpcMessage(Kind.BYE, 0))
     assert (to, message.number) == (CLIENT, 3)
     assert peers.broker.hellos() == []
+    ((gone, why),) = peers.broker.gone
+    assert (gone.actor, why) == ("desk", "ended")
 
 
 def test_an_actor_that_comes_back_takes_its_place(peers: Peers) -> None:
@@ -171,6 +173,8 @@ def test_silence_is_death_unless_the_process_lives(peers: Peers) -> None:
     ((to, message),) = read(peers.broker.expire(later_s, lambda _: False))
     assert (to, message.number) == (CLIENT, 3)
     assert peers.broker.hellos() == []
+    ((gone, why),) = peers.broker.gone
+    assert (gone.actor, why) == ("desk", f"has been silent for {SILENCE_S:g} s")
 
 
 def test_replies_that_nobody_asked_for_go_nowhere(peers: Peers) -> None:

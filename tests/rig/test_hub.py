@@ -361,6 +361,7 @@ def test_a_remote_actor_joins_follows_the_clock_and_leaves(tmp_path: Path) -> No
     with lab(tmp_path, "Alarm") as client:
         client.ask(b"T 5000")
         with remote_actor(client, "far") as process:
+            client.wait_for("notify.actor.started", lambda started: started["actor"] == "far")
             client.wait_for("alarm.beat", lambda beat: beat["emitter"] == "far")
             far = client.status_of("far")
             assert (far.state, far.pid) == ("remote", process.pid)
@@ -373,7 +374,17 @@ def test_a_remote_actor_joins_follows_the_clock_and_leaves(tmp_path: Path) -> No
             process.send_signal(signal.SIGTERM)
             client.wait_for("alarm.end")
             assert process.wait(LIMIT_S) == 0
+            assert client.wait_for("notify.actor.stopped")["actor"] == "far"
         wait_until(lambda: all(row.name != "far" for row in client.actors.list()), "that it has left")
+
+
+def test_the_death_of_a_remote_actor_is_published(tmp_path: Path) -> None:
+    with lab(tmp_path, "Alarm") as client, remote_actor(client, "far") as process:
+        client.wait_for("notify.actor.started", lambda started: started["actor"] == "far")
+        process.kill()  # and nobody buries it
+        died = client.wait_for("notify.actor.died")
+        assert (died["actor"], died["reason"]) == ("far", "has been silent for 5 s")
+        assert all(row.name != "far" for row in client.actors.list())
 
 
 def test_a_remote_actor_cannot_take_the_name_of_one_of_the_rig(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ MAX_ACTORS = 1_000
 SILENCE_S = 5.0
 """An actor that says nothing for so long is taken for gone, unless its process is seen to live; it says HELLO every
 second, so that it is known again as soon as it can be heard again."""
+ENDED = "ended"
+"""Why an actor went that said BYE."""
 
 Outgoing: TypeAlias = Iterator[tuple[bytes, list[bytes]]]
 
@@ -56,6 +58,8 @@ class RpcBroker:
     is_supervised: Callable[[Hello], bool] = lambda _: False
     """Tells whether this actor is one that the rig itself started; nobody else may take its name."""
     malformed: int = 0
+    gone: deque[tuple[Hello, str]] = field(default_factory=lambda: deque[tuple[Hello, str]](maxlen=MAX_ACTORS))
+    """Actors that went, with the reason, the oldest first; for another thread to take out."""
     peers: dict[str, _Peer] = field(default_factory=dict[str, _Peer])
     _names: dict[bytes, str] = field(default_factory=dict[bytes, str])
     _requests: dict[int, _Request] = field(default_factory=dict[int, _Request])
@@ -81,7 +85,7 @@ class RpcBroker:
             case Kind.HELLO:
                 yield from self._hello(identity, message)
             case Kind.BYE:
-                yield from self.forget(self._names.get(identity, ""), "ended")
+                yield from self.forget(self._names.get(identity, ""), ENDED)
 
     def hellos(self) -> list[Hello]:
         """Return all actors that are known now."""
@@ -110,6 +114,7 @@ class RpcBroker:
             self._numbers.pop((request.client, request.number), None)
             gone = PeerGoneError(f"actor {name!r} {why} before it answered", actor=name)
             yield request.client, _error(request.number, gone)
+        self.gone.append((peer.hello, why))
         self.on_change()
 
     def _call(self, client: bytes, message: RpcMessage) -> Outgoing:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -132,4 +133,13 @@ def _lives(hello: Hello) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(hello.pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether a process has died and its parent does not care; False where the system does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] in (["Z"], ["X"])

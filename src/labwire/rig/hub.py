@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from labwire.bus.actor_runner import ActorRunner, ActorSpec
+from labwire.bus.rpc_broker import ENDED
 from labwire.bus.rpc_port import RPC_INPROC
 from labwire.errors import LabwireError
 from labwire.operations.actors import ActorStatus
@@ -80,6 +81,7 @@ class Hub:
         self._on_ready, self._say = on_ready, say
         self._stop_asked = 0
         self._ready = self._others_started = False
+        self._remote_names: set[str] = set()
         try:
             self._ports = HubPorts(
                 config,
@@ -166,6 +168,7 @@ class Hub:
                 self.supervisor.start(child)
 
     def _actors_changed(self) -> None:
+        self._tell_of_remote_actors()
         for hello in self._ports.broker.hellos():
             child = self.supervisor.children.get(hello.actor)
             if child and child.state is State.STARTING and child.process and child.process.pid == hello.pid:
@@ -181,6 +184,22 @@ class Hub:
             child.state is not State.STARTING for child in self.supervisor.children.values()
         ):
             self._announce()
+
+    def _tell_of_remote_actors(self) -> None:
+        broker, ours = self._ports.broker, {"hub", *self.supervisor.children}
+        while broker.gone:
+            hello, why = broker.gone.popleft()
+            if hello.actor in ours or hello.actor not in self._remote_names:
+                continue
+            self._remote_names.discard(hello.actor)
+            if why == ENDED:
+                self._actor.notify("actor.stopped", actor=hello.actor)
+            else:
+                self._actor.log.error("actor %s on %s %s", hello.actor, hello.host or "another computer", why)
+                self._actor.notify("actor.died", actor=hello.actor, reason=why, last_error="", restarts=0)
+        for name in {hello.actor for hello in broker.hellos()} - ours - self._remote_names:
+            self._remote_names.add(name)
+            self._actor.notify("actor.started", actor=name)
 
     def _announce(self) -> None:
         if self._ready or self._stop_asked:
