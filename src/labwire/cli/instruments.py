@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -25,6 +26,10 @@ from labwire.operations.instruments import (
     InstrumentStatus,
     ResultList,
 )
+from labwire.operations.service import Service
+
+if TYPE_CHECKING:
+    from labwire.client import Rig
 
 _TIMEOUT_MS = 5000
 
@@ -182,15 +187,33 @@ def acquire(
                     break
 
 
+@contextlib.contextmanager
+def patient(connection: Connection) -> Generator[Any]:
+    """Connect to a rig whose instruments are waited for as long as they may take, unless --timeout says otherwise."""
+    with connect(connection) as rig:
+        yield _Patient(rig)
+
+
+class _Patient:
+    """What the commands that are made from the table need of a rig."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+
+    def service(self, service: type[Service], *, timeout_s: float | None) -> Service:
+        return self._rig.instruments if timeout_s is None else self._rig.service(service, timeout_s=timeout_s)
+
+
 def _steering(name: str) -> Callable[..., None]:
     def show(status: InstrumentStatus, connection: Connection) -> None:
         show_states([status], connection)
 
-    return command_of(Instruments, Instruments.operations()[name], connect, show)
+    return command_of(Instruments, Instruments.operations()[name], patient, show)
 
 
 app = service_app(
     Instruments,
+    patient,
     instead={
         "describe": describe,
         "call": call,
