@@ -228,7 +228,7 @@ def _death(server: InstrumentServer, name: str) -> float:
     for future in futures:
         future.add_done_callback(lambda _: failed_s.append(time.perf_counter()))
     killed_s = time.perf_counter()
-    os.kill(server.status(name).pid or 0, signal.SIGKILL)
+    os.kill(_pid(server, name), signal.SIGKILL)
     for future in futures:
         assert isinstance(future.exception(), PeerGoneError)
     while len(failed_s) < len(futures):
@@ -239,7 +239,7 @@ def _death(server: InstrumentServer, name: str) -> float:
 
 def _restart(server: InstrumentServer, name: str) -> float:
     server.call(name, "NOTHING", PARAMS, timeout_ms=_LIMIT_MS)
-    pid = server.status(name).pid or 0
+    pid = _pid(server, name)
     start_s = time.perf_counter()
     os.kill(pid, signal.SIGKILL)
     while True:
@@ -249,6 +249,12 @@ def _restart(server: InstrumentServer, name: str) -> float:
             continue
         if server.status(name).pid != pid:
             return time.perf_counter() - start_s
+
+
+def _pid(server: InstrumentServer, name: str) -> int:
+    pid = server.status(name).pid
+    assert pid, f"{name} has no worker"
+    return pid
 
 
 def _waveforms(server: InstrumentServer, name: str, points: int, count: int) -> list[float]:

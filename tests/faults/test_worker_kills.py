@@ -19,7 +19,7 @@ import pytest
 from labwire.errors import LabwireError, PeerGoneError, StateError
 from labwire.instruments.server import InstrumentServer
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, serving, unique, wait_until
+from tests.instruments.server_kit import config, kill, serving, unique, wait_until
 
 DMM1 = unique("DMM1")
 ORPHAN = unique("ORPHAN")
@@ -96,7 +96,7 @@ def test_killed_at_random_moments(queue: str, seed: int, soak: Callable[[int, in
             for _ in range(kills):
                 wait_until(lambda: server.status(DMM1).state in {State.READY, State.BUSY})
                 time.sleep(dice.random() * dice.choice([0.001, 0.01, 0.05]))
-                os.kill(server.status(DMM1).pid or 0, signal.SIGKILL)
+                kill(server, DMM1, signal.SIGKILL)
                 restarts = server.status(DMM1).restarts
                 wait_until(lambda restarts=restarts: server.status(DMM1).restarts > restarts)
             wait_until(lambda: server.status(DMM1).state in {State.READY, State.BUSY})
@@ -134,7 +134,7 @@ def kill_with_futures(server: InstrumentServer, name: str) -> float:
     for future in futures:
         future.add_done_callback(lambda _: failed_s.append(time.monotonic()))
     killed_s = time.monotonic()
-    os.kill(server.status(name).pid or 0, signal.SIGKILL)
+    kill(server, name, signal.SIGKILL)
     for future in futures:
         with pytest.raises(PeerGoneError, match="Worker died"):
             future.result()
@@ -153,7 +153,7 @@ def test_stopped_at_random_moments(seed: int, soak: Callable[[int, int], int]) -
             for number in range(1, hangs + 1):
                 wait_until(lambda: server.status(DMM1).state in {State.READY, State.BUSY})
                 time.sleep(dice.random() * 0.02)
-                os.kill(server.status(DMM1).pid or 0, signal.SIGSTOP)
+                kill(server, DMM1, signal.SIGSTOP)
                 events.wait_for("died", number)
             wait_until(lambda: server.status(DMM1).state in {State.READY, State.BUSY})
         finally:
@@ -165,7 +165,7 @@ def test_stopped_at_random_moments(seed: int, soak: Callable[[int, int], int]) -
 
 _SERVER = """
 import sys, time
-from tests.instruments.server_kit import config
+from tests.instruments.server_kit import config, kill
 from labwire.instruments.server import InstrumentServer
 server = InstrumentServer(python_path=["."])
 server.add(sys.argv[1] + "1", config(queue="boost"))

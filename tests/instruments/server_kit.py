@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,3 +65,10 @@ def wait_until(condition: Callable[[], object], what: str = "") -> None:
     while not condition():
         assert time.monotonic() < until_s, what or "it did not happen"
         time.sleep(0.002)
+
+
+def kill(server: InstrumentServer, name: str, number: signal.Signals) -> None:
+    """Signal the worker of an instrument."""
+    pid = server.status(name).pid
+    assert pid, f"{name} has no worker"
+    os.kill(pid, number)

@@ -13,7 +13,7 @@ from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateErro
 from labwire.instruments.config import LimitsConfig
 from labwire.instruments.life import back_off_s
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, serving, unique, wait_until
+from tests.instruments.server_kit import config, kill, serving, unique, wait_until
 
 DMM1 = unique("DMM1")
 DRIVERS = "tests.instruments.server_drivers:"
@@ -117,7 +117,7 @@ def test_a_killed_worker_leaves_nothing(queue: str) -> None:
         with pytest.raises(DeadlineError):
             server.call("SCOPE", "ARRAY", timeout_ms=20)
         wait_until(lambda: [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")])
-        os.kill(server.status("SCOPE").pid or 0, signal.SIGKILL)
+        kill(server, "SCOPE", signal.SIGKILL)
         events.wait_for("died")
         assert not [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")]
     assert set(os.listdir("/dev/shm")) <= before
@@ -238,7 +238,7 @@ def test_a_start_right_after_a_death_waits_for_the_next_worker() -> None:
     with serving() as (server, _):
         server.add("DMM1", config())
         for _ in range(3):  # the second time it would be started later
-            os.kill(server.status("DMM1").pid or 0, signal.SIGKILL)
+            kill(server, "DMM1", signal.SIGKILL)
             with pytest.raises(PeerGoneError):
                 server.call("DMM1", "SLEEP", {"duration_s": 30}, timeout_ms=60_000)
             server.start("DMM1")

@@ -12,7 +12,7 @@ import pytest
 
 from labwire.errors import CommandFailedError, DeadlineError, PeerGoneError, TooLargeError, UsageError
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, serving, wait_until
+from tests.instruments.server_kit import config, kill, serving, wait_until
 
 
 def test_map_yields_the_values_in_order() -> None:
@@ -80,7 +80,7 @@ def test_a_death_ends_a_map() -> None:
         values = server.map("DMM1", "ECHO", ({"value": number} for number in itertools.count()))
         for number in range(100):
             assert next(values) == number
-        os.kill(server.status("DMM1").pid or 0, signal.SIGKILL)
+        kill(server, "DMM1", signal.SIGKILL)
         with pytest.raises(PeerGoneError, match="Worker died"):
             for number, value in enumerate(values, 100):
                 assert value == number  # what was answered before its death is true
@@ -154,7 +154,7 @@ def test_a_death_ends_an_acquisition() -> None:
         server.add("SCOPE", config())
         with server.acquire("SCOPE", "BLOCKS") as blocks:
             assert next(blocks) == 0
-            os.kill(server.status("SCOPE").pid or 0, signal.SIGKILL)
+            kill(server, "SCOPE", signal.SIGKILL)
             with pytest.raises(PeerGoneError, match="Worker died"):
                 for _ in blocks:
                     pass

@@ -73,7 +73,7 @@ class Exchange:
         """When its queue was last found empty: silence counts up to here, not up to now."""
         self.next_deadline_s = 0.0
         """When the standby looks at the deadlines of unattended calls again."""
-        self._lost = False
+        self._lost = self._burying = False
         self._hooks = hooks
         self._lock = threading.Lock()
         self._leading = False
@@ -349,6 +349,7 @@ class Exchange:
 
     def bury(self) -> int:
         """Take what the worker answered before it died, fail everything else; return how many calls failed."""
+        self._burying = True
         looks = _LAST_LOOKS
         try:
             for _ in range(2 * DEPTH):
@@ -360,7 +361,9 @@ class Exchange:
         return self.fail_all()
 
     def fail_callers(self) -> None:
-        """Fail the calls that threads wait for; those of futures may run somebody's code and are left to `bury`."""
+        """Fail the calls that threads wait for, unless `bury` is at it; those of futures may run somebody's code."""
+        if self._burying:
+            return
         pending = tuple(self.ledger.pending.items())
         self.ledger.fail((number for number, call in pending if not call.unattended), self.died)
 

@@ -27,7 +27,7 @@ LAST_WORDS_S = 0.2
 """How long a worker that said that it dies, or let go of its queue, may take to end by itself."""
 CHECK_S = 0.25
 """How often heartbeats and stuck commands are looked at."""
-_FAIL_CALLERS_S = 0.02
+_FAIL_CALLERS_S = 0.03
 _HOPELESS = {codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code}
 
 _log = logging.getLogger(__name__)
