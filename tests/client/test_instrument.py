@@ -135,6 +135,19 @@ def test_wrong_calls_are_pythons(dmm: Instrument) -> None:
     assert not hasattr(dmm, "_repr_html_"), "what tools look for is not asked of the rig"
 
 
+def test_parameters_that_python_has_no_name_for(dmm: Instrument, rpc: FakeRpc) -> None:
+    odd = [
+        Parameter(name="late", type="int", required=False, default=1, maximum=float("inf")),
+        Parameter(name="class", type="str"),
+        Parameter(name="a-b", type="float"),
+        Parameter(name="first", type="int"),
+    ]
+    rpc.answers["describe"] = lambda _: InstrumentApi(verbs=[Verb(name="ODD", method="odd", parameters=odd)])
+    assert str(inspect.signature(dmm.odd)) == "(first: int, late: int = 1) -> None"
+    dmm.odd("x", 2.5, 3)
+    assert rpc.last("call")["params"] == {"class": "x", "a-b": 2.5, "first": 3}
+
+
 def test_a_foreign_worker_takes_any_verb(dmm: Instrument, rpc: FakeRpc) -> None:
     rpc.answers["describe"] = lambda _: InstrumentApi()
     assert dmm.read_it(channel=2) == 3.5

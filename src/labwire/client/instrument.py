@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import keyword
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -322,7 +323,7 @@ def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_name(verb: Verb, values: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
-    names = [parameter.name for parameter in verb.parameters]
+    names = [parameter.name for parameter in _in_order(verb)]
     if len(values) > len(names):
         raise TypeError(f"{verb.method}() takes {len(names)} parameters, {len(values)} were given")
     given = dict(zip(names, values, strict=False))
@@ -341,6 +342,11 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
+def _in_order(verb: Verb) -> list[Parameter]:
+    """Return the parameters as Python wants them: those that must be given come first."""
+    return sorted(verb.parameters, key=lambda parameter: not parameter.required)
+
+
 def _signature_of(verb: Verb) -> inspect.Signature:
     made = [
         inspect.Parameter(
@@ -349,7 +355,8 @@ def _signature_of(verb: Verb) -> inspect.Signature:
             default=inspect.Parameter.empty if parameter.required else parameter.default,
             annotation=_TYPES.get(parameter.type, Any),
         )
-        for parameter in sorted(verb.parameters, key=lambda parameter: not parameter.required)
+        for parameter in _in_order(verb)
+        if parameter.name.isidentifier() and not keyword.iskeyword(parameter.name)  # others are for `call`
     ]
     return inspect.Signature(made, return_annotation=_TYPES.get(verb.returns, Any))
 
@@ -376,4 +383,5 @@ def describe_parameter(parameter: Parameter) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < _ALL_DIGITS_BELOW else f"{value:g}"
+    whole = abs(value) < _ALL_DIGITS_BELOW and value == int(value)
+    return str(int(value)) if whole else f"{value:g}"
