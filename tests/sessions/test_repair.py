@@ -16,7 +16,7 @@ from labwire.errors import CancelledError, NotFoundError, StateError
 from labwire.operations.recording import RepairProgress
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import list_sessions
-from labwire.sessions.manifest import read_manifest
+from labwire.sessions.manifest import read_manifest, write_manifest
 from labwire.sessions.recording import SessionRecorder
 from labwire.sessions.repair import repair_session
 from tests.sessions.logs import read_messages
@@ -91,9 +91,24 @@ def test_a_killed_session_becomes_whole(killed: Path) -> None:
     assert manifest.counters["pictures"].written == 10
     assert len(manifest.clock_changes) == 1
     assert manifest.repairs == repaired.changes
+    assert {"pupil.pldata", "notify.pldata"} <= set(manifest.streams["player"].files)
     assert not [path.name for path in killed.iterdir() if path.name.startswith(".") or path.suffix == ".part"]
     (row,) = list_sessions(killed.parents[1])
     assert (row.name, row.state, row.messages) == ("pilot/000", "repaired", 130)
+
+
+def test_the_manifest_names_files_that_were_begun_after_it_was_written(killed: Path) -> None:
+    before = read_manifest(killed)
+    early = {
+        name: msgspec.structs.replace(stream, files=stream.files[:1] if name == "player" else [])
+        for name, stream in before.streams.items()
+    }
+    write_manifest(killed, msgspec.structs.replace(before, streams=early))
+    repair_session(killed)
+    after = {name: set(stream.files) for name, stream in read_manifest(killed).streams.items()}
+    assert {"pupil.pldata", "notify.pldata"} <= after["player"]
+    assert after["pictures"] == {"world.mp4", "world_timestamps.npy"}
+    assert after["bus"] == set()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

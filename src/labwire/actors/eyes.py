@@ -47,6 +47,7 @@ class SimulatedEyes(Actor):
         """Simulate a pair of eyes.
 
         Reacts to notifications:
+            ``eye_process.should_start``: Answers that the eye is there; it always is. Another eye is warned of.
             ``pupil_detector.broadcast_properties``: Answers with the properties of the simulated detectors.
 
         Emits notifications:
@@ -59,11 +60,22 @@ class SimulatedEyes(Actor):
             ``gaze.3d.01.``: Gaze data of both eyes together.
             ``gaze.3d.<eye id>.``: Gaze data of one eye, while not both are seen well: during a blink.
         """
-        if notification["subject"] == "pupil_detector.broadcast_properties":
+        subject = notification["subject"]
+        if subject.startswith("eye_process.should_start"):
+            self._answer_start(subject, notification.get("eye_id"))
+        elif subject == "pupil_detector.broadcast_properties":
             for eye in self.options.source.eyes:
                 for detector in ("Detector2DPlugin", "Pye3DPlugin"):
                     values = {"simulated": True, "rate_hz": self.options.source.rate_hz}
                     self.notify(f"pupil_detector.properties.{eye}.{detector}", values=values)
+
+    def _answer_start(self, subject: str, eye: object) -> None:
+        if eye in self.options.source.eyes:
+            self.notify("eye_process.started", eye_id=eye)
+        else:
+            self.log.warning(
+                "%s: no eye with eye_id %.40r is simulated, only %s", subject, eye, self.options.source.eyes
+            )
 
     def _tick(self) -> None:
         now_s = time.monotonic()

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from labwire.errors import CancelledError, LabwireError, NotFoundError, StateError
-from labwire.operations.recordable import StreamCounters
+from labwire.operations.recordable import StreamCounters, StreamDescription
 from labwire.operations.recording import Repaired, RepairProgress
 from labwire.sessions import bus_log, manifest, player_format, video
 from labwire.sessions.ballast import drop_ballast
@@ -167,6 +167,24 @@ class _Repair:
             counters[stream] = msgspec.structs.replace(old, written=count, received=received)
         if self._changes or session.state not in (manifest.COMPLETE, manifest.REPAIRED):
             repaired = msgspec.structs.replace(
-                session, state=manifest.REPAIRED, counters=counters, repairs=[*session.repairs, *self._changes]
+                session,
+                state=manifest.REPAIRED,
+                counters=counters,
+                repairs=[*session.repairs, *self._changes],
+                streams=self._streams_with_all_files(session),
             )
             manifest.write_manifest(self._folder, repaired)
+
+    def _streams_with_all_files(self, session: Manifest) -> dict[str, StreamDescription]:
+        """Add the files that were begun after the manifest was written last."""
+        videos = [(path.name, path.stem + TIMESTAMPS_SUFFIX) for path in self._files("*.mp4")]
+        found = {
+            player_format.STREAM: [path.name for path in self._files("*.pldata")],
+            video.STREAM: [name for names in videos for name in names],
+        }
+        streams = dict(session.streams)
+        for stream in found.keys() & streams.keys():
+            known = streams[stream].files
+            more = [name for name in found[stream] if name not in known]
+            streams[stream] = msgspec.structs.replace(streams[stream], files=[*known, *more])
+        return streams
