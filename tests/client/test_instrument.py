@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import threading
 from collections.abc import Callable, Iterator
@@ -54,7 +55,9 @@ class FakeJob(Job[Block, Any]):
                 return
             assert self.room > 0, "nobody granted room"
             self.room -= 1
-            yield Block(acquisition=5, command_id="S-1", instrument="S", verb="STREAM", number=number)
+            yield Block(
+                acquisition=5, command_id="S-1", instrument="S", verb="STREAM", number=number, value=0.5 * number
+            )
 
     def result(self, timeout_s: float | None = None) -> Any:
         if self.cancelled:
@@ -216,13 +219,19 @@ def test_blocks_are_taken_with_room_granted(dmm: Instrument, rpc: FakeRpc) -> No
         return rpc.job
 
     rpc.answers["acquire"] = acquire
-    with dmm.stream(n=3) as blocks:
-        assert [block.number for block in blocks] == list(range(20))
+    with dmm.stream(n=3) as values:
+        assert list(values) == [0.5 * number for number in range(20)], "as a method it yields values"
     assert rpc.last("acquire")["params"] == {"n": 3}
+    with dmm.blocks("STREAM", n=3) as blocks:
+        assert [block.number for block in blocks] == list(range(20))
     with dmm.blocks("STREAM", window=1) as blocks:
         assert [next(blocks).number for _ in range(5)] == list(range(5))
     assert rpc.job.cancelled, "leaving ends it"
     blocks.close()
+    for _ in dmm.stream(n=3):
+        break
+    gc.collect()
+    assert rpc.job.cancelled, "dropping it ends it, too"
     with pytest.raises(UsageError, match="window"):
         dmm.blocks("STREAM", window=0)
 

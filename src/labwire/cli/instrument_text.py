@@ -10,7 +10,7 @@ from rich.text import Text
 from labwire.cli.output import to_json
 from labwire.cli.show import make_table
 from labwire.cli.units import NOTHING, duration, quantity
-from labwire.client.instrument import describe_parameter
+from labwire.client.verb_method import describe_parameter
 from labwire.errors import MissingExtraError
 from labwire.operations.instrument_api import InstrumentApi, Verb
 from labwire.operations.instruments import Array, InstrumentStatus

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
-import keyword
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from labwire.bus.rpc_client import RpcClient
-from labwire.errors import CancelledError, LabwireError, NotFoundError, UsageError, error_from_name
-from labwire.operations.instrument_api import InstrumentApi, Parameter, Verb
+from labwire.client.instrument_blocks import Blocks, Values
+from labwire.client.verb_method import by_name, doc_of, signature_of
+from labwire.errors import LabwireError, NotFoundError, UsageError, error_from_name
+from labwire.operations.instrument_api import InstrumentApi, Verb
 from labwire.operations.instruments import (
     DEFAULT_TIMEOUT_MS,
     WINDOW,
-    Block,
     CommandRequest,
     CommandResult,
     Instruments,
     InstrumentStatus,
 )
-from labwire.operations.job import Job
 from labwire.operations.service import Operation, client_of
 from labwire.strict import nearest
 
@@ -32,7 +30,6 @@ MAX_SUBMITTED = 32
 
 _MARGIN_S = 10.0
 _SLOW = frozenset({"start", "stop", "restart"})
-_ALL_DIGITS_BELOW = 1e9
 _SLOW_S = 60.0
 """A driver may take its time to get ready, and to finish."""
 
@@ -242,14 +239,14 @@ class Instrument:
         verb = self._find(method)
 
         def command(*values: Any, timeout_ms: int = DEFAULT_TIMEOUT_MS, priority: int = 0, **params: Any) -> Any:
-            params = _by_name(verb, values, params)
+            params = by_name(verb, values, params)
             if verb.continuous:
-                return self.blocks(verb.name, params, timeout_ms=timeout_ms)
+                return Values(self.blocks(verb.name, params, timeout_ms=timeout_ms))
             return self.call(verb.name, params, timeout_ms=timeout_ms, priority=priority)
 
         command.__name__ = command.__qualname__ = method
-        command.__doc__ = _doc_of(verb)
-        command.__signature__ = _signature_of(verb)
+        command.__doc__ = doc_of(verb)
+        command.__signature__ = signature_of(verb)
         return command
 
     def _find(self, method: str) -> Verb:
@@ -272,116 +269,6 @@ class Instrument:
         return f"<instrument {self._name}>"
 
 
-class Blocks:
-    """The blocks of a continuous acquisition, as they come. A context manager: its end ends the acquisition."""
-
-    def __init__(self, job: Job[Block, Any], instruments: Instruments, window: int) -> None:
-        self._job, self._instruments = job, instruments
-        self._reports = job.progress()
-        self._grant_at = max(1, window // 2)
-        self._taken = 0
-        self._ended = False
-
-    def __iter__(self) -> Iterator[Block]:
-        return self
-
-    def __next__(self) -> Block:
-        for block in self._reports:
-            self._taken += 1
-            if self._taken == self._grant_at:
-                self._taken = 0
-                self._instruments.grant(block.acquisition, self._grant_at)
-            return block
-        if not self._ended:
-            self._ended = True
-            self._job.result()  # raises what ended it early
-        raise StopIteration
-
-    def close(self) -> None:
-        """End the acquisition after the block that is being made. Safe to call twice."""
-        if self._ended:
-            return
-        self._ended = True
-        self._job.cancel()
-        for _ in self._reports:
-            pass  # blocks that were on their way
-        try:
-            self._job.result()
-        except CancelledError:
-            pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters with numpy's numbers and arrays as Python's."""
     return {name: value.tolist() if hasattr(value, "tolist") else value for name, value in params.items()}
-
-
-def _by_name(verb: Verb, values: tuple[Any, ...], params: dict[str, Any]) -> dict[str, Any]:
-    names = [parameter.name for parameter in _in_order(verb)]
-    if len(values) > len(names):
-        raise TypeError(f"{verb.method}() takes {len(names)} parameters, {len(values)} were given")
-    given = dict(zip(names, values, strict=False))
-    if doubled := given.keys() & params.keys():
-        raise TypeError(f"{verb.method}() got {', '.join(sorted(doubled))} twice")
-    return {**given, **params}
-
-
-_TYPES: Mapping[str, Any] = {
-    "float": float,
-    "int": int,
-    "str": str,
-    "bool": bool,
-    "list[float]": list[float],
-    "none": None,
-}
-
-
-def _in_order(verb: Verb) -> list[Parameter]:
-    """Return the parameters as Python wants them: those that must be given come first."""
-    return sorted(verb.parameters, key=lambda parameter: not parameter.required)
-
-
-def _signature_of(verb: Verb) -> inspect.Signature:
-    made = [
-        inspect.Parameter(
-            parameter.name,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            default=inspect.Parameter.empty if parameter.required else parameter.default,
-            annotation=_TYPES.get(parameter.type, Any),
-        )
-        for parameter in _in_order(verb)
-        if parameter.name.isidentifier() and not keyword.iskeyword(parameter.name)  # others are for `call`
-    ]
-    return inspect.Signature(made, return_annotation=_TYPES.get(verb.returns, Any))
-
-
-def _doc_of(verb: Verb) -> str:
-    lines = [verb.doc, *(["", "Args:"] if verb.parameters else [])]
-    lines += [f"    {parameter.name}: {describe_parameter(parameter)}".rstrip() for parameter in verb.parameters]
-    return "\n".join(lines)
-
-
-def describe_parameter(parameter: Parameter) -> str:
-    """Return what is to be known of a parameter: its text, unit, range, choices and default."""
-    low, high = parameter.minimum, parameter.maximum
-    notes = [
-        f"in {parameter.unit}" if parameter.unit else "",
-        f"{_number(low)} to {_number(high)}" if low is not None and high is not None else "",
-        f"at least {_number(low)}" if low is not None and high is None else "",
-        f"at most {_number(high)}" if high is not None and low is None else "",
-        f"one of {', '.join(map(str, parameter.choices))}" if parameter.choices else "",
-        "" if parameter.required else f"default {parameter.default}",
-    ]
-    told = ", ".join(filter(None, notes))
-    return f"{parameter.doc} ({told})".strip() if told else parameter.doc
-
-
-def _number(value: float) -> str:
-    whole = abs(value) < _ALL_DIGITS_BELOW and value == int(value)
-    return str(int(value)) if whole else f"{value:g}"
