@@ -109,7 +109,7 @@ def test_every_field_stands_where_the_struct_of_the_spec_has_it(header: FrameHea
 def test_the_tables_of_the_spec() -> None:
     assert [kind.name for kind in FrameType] == ["START", "DATA", "CALIBRATION", "END", "ACK", "CANCEL", "KEEPALIVE"]
     assert [kind.value for kind in FrameType] == [1, 2, 3, 4, 5, 6, 7]
-    assert (AckFlags.OK, AckFlags.FATAL, AckFlags.HAS_ERROR_TEXT) == (1, 2, 4)
+    assert (AckFlags.NONE, AckFlags.OK, AckFlags.FATAL, AckFlags.HAS_ERROR_TEXT) == (0, 1, 2, 4)
     names = "None StartFailed DataWriteFailed EndFailed DiskQuotaExceeded NoSpaceLeft PermissionDenied IoError"
     assert [ACK_CODE_NAMES[code] for code in range(9)] == [*names.split(), "ProtocolError"]
     assert set(ACK_CODE_NAMES) == set(AckCode)

@@ -158,6 +158,7 @@ def test_without_a_writer_a_run_does_not_start() -> None:
 
 
 def test_one_writer_too_many_is_refused_with_text() -> None:
+    assert Lab(1, nwriters=1).pool.counters.accepted == 1
     lab = Lab(2, nwriters=2)
     sender = lab.join()
     assert sender.state is State.CLOSED
@@ -190,6 +191,8 @@ def test_start_refused_by_the_third_of_three_rolls_the_others_back() -> None:
     ]
     with pytest.raises(StateError, match="DATA is not possible in run 7, which is done"):
         run.send_image(0, b"", 0.0)
+    with pytest.raises(StateError, match="CALIBRATION is not possible in run 7, which is done"):
+        run.send_calibration(b"", 0.0)
     assert not run.ready_for(0)
     lab.become(2, good)
     again = lab.start(8)

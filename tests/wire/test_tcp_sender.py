@@ -14,7 +14,7 @@ from labwire.wire.tcp_events import (
     StartAcknowledged,
     StartFailed,
 )
-from labwire.wire.tcp_frame import AckCode, AckFlags, FrameHeader, FrameType, encode_header
+from labwire.wire.tcp_frame import AckCode, AckFlags, FrameHeader, FrameType, decode_header, encode_header
 from labwire.wire.tcp_sender import SenderConnection
 from labwire.wire.tcp_states import State
 from labwire.wire.tcp_timeouts import SenderTimeouts
@@ -345,6 +345,15 @@ def test_any_sign_of_life_is_an_answer() -> None:
     assert connection.state is State.IDLE
 
 
+def test_bytes_that_were_read_in_place_are_signs_of_life_too() -> None:
+    connection = sender_in(State.RUNNING)
+    room = connection.next_buffer()
+    assert room is not None
+    room[:1] = b"T"
+    connection.received(1, 4.0)
+    assert connection.next_deadline() == 14.0
+
+
 def test_a_pong_is_not_answered() -> None:
     connection = sender()
     connection.receive_data(frame(FrameType.KEEPALIVE) * 3, 1.0)
@@ -409,7 +418,9 @@ def test_what_had_not_begun_to_go_out_stays_behind_when_a_peer_is_dropped() -> N
     connection.bytes_sent(10, 0.0)
     connection.receive_data(bytes(64), 0.0)
     rest = b"".join(connection.data_to_send())
-    assert rest.startswith(frame(FrameType.DATA, bytes(100), run_number=RUN)[10:] + b"TJFJ")
+    begun = frame(FrameType.DATA, bytes(100), run_number=RUN)[10:]
+    assert rest.startswith(begun)
+    assert decode_header(rest, len(begun)).type == FrameType.ACK
     assert connection.account.result().missing_images == (0, 1, 2)
 
 
