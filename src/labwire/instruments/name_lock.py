@@ -6,7 +6,6 @@ one's queues away. Linux.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import stat
@@ -49,6 +48,8 @@ class NameLock:
         self._fd: int | None = self._lock()
 
     def _lock(self) -> int:
+        import fcntl  # not on every system, while this module is imported on all
+
         while True:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:

@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import re
-import resource
 from pathlib import Path
 from typing import Final
 
@@ -233,6 +232,8 @@ def _sysctl_error(name: str, size_bytes: int) -> ResourceError:
 
 
 def _rlimit_error(name: str, size_bytes: int) -> ResourceError:
+    import resource  # not on every system, while this module is imported on all
+
     needed = DEPTH * (size_bytes + _SLOT_BYTES)
     soft, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
     return ResourceError(

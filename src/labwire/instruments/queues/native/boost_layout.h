@@ -12,7 +12,7 @@
 
 enum {
   STATE_READY = 2,
-  MARK = 0x4C415752, /* in `mark`: a labwire end sends here, and bumps `sent` with each message */
+  MARK = 0x4C415752, /* in `mark`: a labwire end sends here, and bumps `sent` with each message; in a message: it did */
   MAX_DEPTH = 65536,
   MAX_SIZE_BYTES = 1 << 24,
   TEXT_BYTES = 192,
@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
   uint64_t length_bytes;
   uint32_t priority;
-  uint32_t padding;
+  uint32_t sender;  /* padding to Boost; MARK: one of ours, which had written the whole message before it was seen */
   uint8_t data[];
 } shared_message;
 
@@ -58,7 +58,7 @@ typedef struct {
   _Atomic int users;         /* calls under way, plus one until it is closed */
   _Atomic int closed, broken, wakes;
   _Atomic int in_condition;  /* our threads that are inside of glibc's condition variables */
-  _Atomic int foreign;       /* a message came without a bump of `sent` */
+  _Atomic int foreign;       /* a message came that was none of ours */
   _Atomic int kept;          /* never unmapped: the list of a thread's robust locks may lead into it */
   _Atomic int holder;        /* thread that held the lock for longer than we waited */
   char text[TEXT_BYTES];     /* why it is broken */

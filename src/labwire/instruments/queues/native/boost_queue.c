@@ -98,7 +98,7 @@ EXPORT int lw_boost_learn(queue *q, uint32_t header_bytes, int marks) {
 
 static int enter(queue *q) {
   int users = atomic_load(&q->users);
-  while (users > 0)
+  while (users > 0 && !atomic_load(&q->closed))
     if (atomic_compare_exchange_weak(&q->users, &users, users + 1)) return 1;
   return 0;
 }
@@ -128,10 +128,9 @@ EXPORT void lw_boost_wake(queue *q) {
 
 /* Unmap it; if calls are under way, the last one does. */
 EXPORT void lw_boost_close(queue *q) {
-  if (atomic_exchange(&q->closed, 1) || !enter(q)) return;
+  if (atomic_load(&q->users) <= 0 || atomic_exchange(&q->closed, 1)) return;
   wake_receivers(q);
-  leave(q);
-  leave(q);
+  leave(q); /* the one from the beginning; calls under way have their own */
 }
 
 /* --- send */
@@ -173,6 +172,7 @@ static int put(queue *q, const uint8_t *data, uint32_t length_bytes, uint32_t pr
     point(q, (first + (uint64_t)at) % q->depth, moved);
   }
   if (below) point(q, (first + (uint64_t)below) % q->depth, message);
+  message->sender = MARK;
   message->priority = priority;
   message->length_bytes = q->size_bytes; /* foreign readers demand whole messages */
   atomic_signal_fence(memory_order_seq_cst);
@@ -240,6 +240,8 @@ static int take(queue *q, uint8_t *buffer) {
   if (length_bytes > q->size_bytes) return break_queue(q, "a message says that it has %llu bytes", (long long)length_bytes);
   length_bytes = told_bytes(q, message->data, length_bytes);
   memcpy(buffer, message->data, length_bytes);
+  if (READ(message->sender) != MARK) atomic_store(&q->foreign, 1);
+  message->sender = 0;
   message->length_bytes = 0;
   message->priority = 0;
   atomic_signal_fence(memory_order_seq_cst);
@@ -266,13 +268,10 @@ static int wait_for_ours(queue *q, uint32_t seen, int64_t left_ns) {
 
 static int receive(queue *q, uint8_t *buffer, int64_t timeout_ns) {
   shared_queue *s = q->shared;
-  uint32_t seen = atomic_load(&s->sent);
   int result = lock_queue(q, timeout_ns);
   int64_t until = 0, left = timeout_ns;
-  int waited = 0;
   while (!result) {
     if (READ(s->count)) {
-      if (waited && atomic_load(&s->sent) == seen) atomic_store(&q->foreign, 1);
       result = take(q, buffer);
       int has_blocked = s->blocked_senders != 0;
       unlock_queue(q);
@@ -289,10 +288,9 @@ static int receive(queue *q, uint8_t *buffer, int64_t timeout_ns) {
     if (atomic_load(&q->foreign) || atomic_load(&s->mark) != MARK) {
       result = sleep_in(q, &s->not_empty, until);
     } else {
-      seen = atomic_load(&s->sent);
+      uint32_t seen = atomic_load(&s->sent);
       unlock_queue(q);
       result = wait_for_ours(q, seen, left);
-      waited = 1;
     }
   }
   return result;

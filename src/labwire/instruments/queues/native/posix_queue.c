@@ -51,7 +51,7 @@ EXPORT int lw_posix_unlink(const char *name) { return mq_unlink(name) ? errno : 
 
 static int enter(posix_queue *q) {
   int users = atomic_load(&q->users);
-  while (users > 0)
+  while (users > 0 && !atomic_load(&q->closed))
     if (atomic_compare_exchange_weak(&q->users, &users, users + 1)) return 1;
   return 0;
 }
@@ -86,10 +86,9 @@ EXPORT void lw_posix_wake(posix_queue *q) {
 }
 
 EXPORT void lw_posix_close(posix_queue *q) {
-  if (atomic_exchange(&q->closed, 1) || !enter(q)) return;
+  if (atomic_load(&q->users) <= 0 || atomic_exchange(&q->closed, 1)) return;
   write_wakes(q, WAKE_ALL);
-  leave(q);
-  leave(q);
+  leave(q); /* the one from the beginning; calls under way have their own */
 }
 
 /* Wait for the queue, or for a wake. Returns 0: look again. */

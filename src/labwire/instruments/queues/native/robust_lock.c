@@ -133,13 +133,20 @@ static int check_messages(queue *q) {
   return 0;
 }
 
+static int is_all_ours(queue *q) {
+  for (uint64_t at = 0; at < q->shared->count; at++)
+    if (message_at(q, (q->shared->first + at) % q->depth)->sender != MARK) return 0;
+  return 1;
+}
+
 /* A foreign sender counts a message first and writes it then, so the newest one may be half of an old one: drop it. */
 static int drop_newest(queue *q) {
   shared_queue *s = q->shared;
   if (!s->count) return 0;
   shared_message *newest = message_at(q, s->first), *oldest = message_at(q, (s->first + s->count - 1) % q->depth);
-  if (newest->priority != oldest->priority)
+  if (newest->priority != oldest->priority && !is_all_ours(q))
     return break_queue(q, "a foreign process died inside, and with priorities nobody can tell which message it wrote");
+  if (newest->sender == MARK) return 0;
   newest->length_bytes = 0;
   newest->priority = 0;
   s->first = (s->first + 1) % q->depth;
@@ -154,7 +161,7 @@ static int check_whole(queue *q) {
   /* `first` moves before `count`: a death between leaves the last message just outside. */
   if (s->count < q->depth && message_at(q, (s->first + s->count) % q->depth)->length_bytes) s->count++;
   if (check_messages(q)) return BROKEN;
-  return atomic_load(&s->mark) == MARK ? 0 : drop_newest(q);
+  return drop_newest(q);
 }
 
 /* --- who holds the lock */
