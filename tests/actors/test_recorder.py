@@ -15,10 +15,42 @@ RIG = """
 kind = "simulated_eyes"
 [recorder]
 root = "recordings"
+[actors.scale]
+class = "my_scale:Scale"
+"""
+
+SCALE = """
+from labwire import Actor
+from labwire.errors import StateError
+from labwire.operations.recordable import Recordable, StreamCounters, StreamDescription
+
+
+class Scale(Actor, Recordable):
+    session = None
+
+    def prepare(self, session):
+        if self.session:
+            raise StateError("the scale is being recorded already")
+        self.session = session
+        return self.describe()
+
+    def start(self):
+        pass
+
+    def stop(self):
+        self.session = None
+        return self.counters()
+
+    def describe(self):
+        return StreamDescription("scale", [])
+
+    def counters(self):
+        return StreamCounters()
 """
 
 
 def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE)
     with (
         running_rig(tmp_path, RIG) as running,
         running.connect() as rig,
@@ -40,6 +72,7 @@ def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) 
             if payload.get("rec_path") != first or topic.endswith(".failed"):
                 told[topic] = payload
         assert told["notify.recording.failed"]["rec_path"] == first
+        assert set(told["notify.recording.started"]["streams"]) >= {"bus", "scale"}, "others were let go"
         assert "labwire record repair" in told["notify.recording.failed"]["reason"]
         second = rig.record.stop().rec_path
         assert second == told["notify.recording.started"]["rec_path"]

@@ -136,8 +136,17 @@ class Recorder(Actor, Recording):
         text = "the recorder died in the middle of %s: `labwire record repair` makes its files whole"
         self.log.error(text, cut_off.path)
         self._tell_failed(text % cut_off.path, rec_path=cut_off.path)
+        self._stop_the_others()
         if cut_off.duration_s >= _WORTH_GOING_ON_S:
             self._on_should_start(cut_off.name.rpartition("/")[0])
+
+    def _stop_the_others(self) -> None:
+        """Have those stop that still record into a session whose recorder is gone; for the others it does nothing."""
+        try:
+            for recordable in self._find_recordables().values():
+                recordable.stop()
+        except LabwireError as error:
+            self.log.warning("what took part in the session that was cut off may go on: %s", error)
 
     # --- operations
 
