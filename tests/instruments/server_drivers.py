@@ -106,7 +106,7 @@ class SlowToStart(Obedient):
     """Takes its time."""
 
     def open(self) -> None:
-        time.sleep(1.0)
+        time.sleep(0.5)
 
 
 class CannotOpen(Obedient):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
 from concurrent.futures import wait
@@ -21,8 +22,9 @@ from labwire.errors import (
     TooLargeError,
     UsageError,
 )
+from labwire.instruments.queues.contract import DEPTH
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, serving, wait_until
+from tests.instruments.server_kit import config, kill, serving, wait_until
 
 
 def test_a_call_returns_the_value() -> None:
@@ -203,15 +205,16 @@ def test_what_does_not_fit_is_refused_or_compressed() -> None:
 
 def test_a_full_queue_is_told() -> None:
     with serving() as (server, events):
-        server.add("DMM1", config())
-        futures = [server.submit("DMM1", "SLEEP", {"duration_s": 3.0})]
+        server.add("DMM1", config(heartbeat_timeout_s=3600))
+        kill(server, "DMM1", signal.SIGSTOP)
+        futures = [server.submit("DMM1", "ECHO", {"value": number}, timeout_ms=60_000) for number in range(DEPTH)]
         with pytest.raises(DeadlineError, match="full") as caught:
-            for number in range(2000):
-                futures += [server.submit("DMM1", "ECHO", {"value": number}, timeout_ms=10_000)]
+            server.call("DMM1", "ECHO", {"value": -1}, timeout_ms=50)
         assert caught.value.data["queue_full"] is True
-        events.wait_for("queue_full")
-        assert futures[0].result() == 3.0
-        assert [future.result() for future in futures[1:]] == list(range(len(futures) - 1))
+        assert events.wait_for("queue_full")["waiting"] >= DEPTH
+        kill(server, "DMM1", signal.SIGCONT)
+        assert [future.result() for future in futures] == list(range(DEPTH))
+        assert server.status("DMM1").state is State.READY
 
 
 def test_ping_and_describe() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
+from labwire.instruments import life
 from labwire.instruments.config import LimitsConfig
 from labwire.instruments.life import back_off_s
 from labwire.instruments.status import State
@@ -75,7 +76,7 @@ def test_an_exit_in_the_middle_of_a_command_is_a_death() -> None:
 
 def test_a_worker_that_hangs_is_killed() -> None:
     with serving() as (server, events):
-        server.add("DMM1", config(heartbeat_timeout_s=0.6))
+        server.add("DMM1", config(heartbeat_timeout_s=0.4))
         with pytest.raises(PeerGoneError, match=r"sent no heartbeat for .* and was killed"):
             server.call("DMM1", "STOP_ITSELF", timeout_ms=20_000)
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
@@ -84,7 +85,7 @@ def test_a_worker_that_hangs_is_killed() -> None:
 
 def test_a_worker_that_hangs_while_idle_is_killed() -> None:
     with serving() as (server, events):
-        server.add("DMM1", config(heartbeat_timeout_s=0.6))
+        server.add("DMM1", config(heartbeat_timeout_s=0.4))
         os.kill(server.call("DMM1", "PID"), signal.SIGSTOP)
         events.wait_for("restarted")
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
@@ -92,8 +93,8 @@ def test_a_worker_that_hangs_while_idle_is_killed() -> None:
 
 def test_a_long_command_is_no_silence() -> None:
     with serving() as (server, events):
-        server.add("DMM1", config(heartbeat_timeout_s=0.6))
-        assert server.call("DMM1", "SLEEP", {"duration_s": 1.2}) == 1.2
+        server.add("DMM1", config(heartbeat_s=0.1, heartbeat_timeout_s=0.5))
+        assert server.call("DMM1", "SLEEP", {"duration_s": 0.9}) == 0.9
         assert not events.of("died")
 
 
@@ -191,7 +192,8 @@ def test_a_hopeless_one_is_not_tried_again() -> None:
         assert len(events.of("died")) == 1
 
 
-def test_a_worker_that_ignores_its_end_is_killed() -> None:
+def test_a_worker_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "TERMINATE_LIMIT_S", 0.2)
     with serving() as (server, events):
         server.add("DMM1", config(stop_timeout_s=0.2, heartbeat_timeout_s=60))
         future = server.submit("DMM1", "STOP_ITSELF", timeout_ms=60_000)
@@ -211,7 +213,7 @@ def test_commands_sent_while_it_starts_are_executed_when_it_is_ready() -> None:
 @pytest.mark.parametrize("queue", ["socket", "boost"])
 def test_ctrl_c_in_the_waiting_leader_hands_the_role_on(queue: str) -> None:
     with serving() as (server, events):
-        server.add(DMM1, config(queue=queue))
+        server.add(DMM1, config(queue=queue, heartbeat_timeout_s=3600))
         answers: list[object] = []
 
         def follow() -> None:
@@ -223,10 +225,12 @@ def test_ctrl_c_in_the_waiting_leader_hands_the_role_on(queue: str) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
         threads = [threading.Thread(target=follow), threading.Thread(target=interrupt)]
+        kill(server, DMM1, signal.SIGSTOP)  # nothing is answered before the role was handed on
         for thread in threads:
             thread.start()
         with pytest.raises(KeyboardInterrupt):
-            server.call(DMM1, "SLEEP", {"duration_s": 0.5}, timeout_ms=60_000)
+            server.call(DMM1, "ECHO", {"value": "leader"}, timeout_ms=60_000)
+        kill(server, DMM1, signal.SIGCONT)
         for thread in threads:
             thread.join()
         assert answers == ["follower"]

@@ -227,7 +227,7 @@ def test_what_a_dead_server_left_is_removed() -> None:
 
 def test_a_stopped_foreign_worker_is_no_death_before_its_heartbeats_are_missed() -> None:
     with serving() as (server, events):
-        server.add(EXT1, config(external=True, queue="boost", heartbeat_timeout_s=1.0))
+        server.add(EXT1, config(external=True, queue="boost", heartbeat_timeout_s=0.6))
         with foreign(EXT1) as worker:
             events.wait_for("started")
             worker.send_signal(signal.SIGSTOP)
