@@ -117,15 +117,46 @@ def test_a_restart_frees_one_that_hangs(rig: Rig) -> None:
 
 
 def test_an_instrument_whose_driver_does_not_exist_holds_up_nothing(tmp_path: Path) -> None:
-    toml = LIVES + '\n[instruments.ODD]\ndriver = "nowhere:Driver"\n'
+    toml = LIVES + '\n[instruments.ODD]\ndriver = "nowhere:Driver"\nqueue = "socket"\n'
     with running_rig(tmp_path, toml) as running, connect(port=running.port, timeout_s=LIMIT_S) as rig:
         wait_until(lambda: state_of(rig, "ODD").state == "given_up", "ODD is given up")
         assert "no module 'nowhere'" in state_of(rig, "ODD").last_error
         assert ready(rig, "SLOW").echo(value=1.0) == 1.0
 
 
+def test_a_name_that_another_rig_serves_is_left_to_it(tmp_path: Path) -> None:
+    name = f"NAMED{os.getpid()}"
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    toml = f'{LIVES}\n[instruments.{name}]\ndriver = "labwire.instruments.drivers.simulated:Slow"\n'
+    with (
+        running_rig(first, toml) as one,
+        connect(port=one.port, timeout_s=LIMIT_S) as here,
+        running_rig(second, toml) as other,
+        connect(port=other.port, timeout_s=LIMIT_S) as there,
+    ):
+        assert ready(here, name).echo(value=1.0) == 1.0
+        assert ready(there, "SLOW").echo(value=1.0) == 1.0, "the others run"
+        status = state_of(there, name)
+        assert status.state == "given_up"
+        assert f"{name} is served already, by process" in status.last_error
+        for use in (lambda: there.instrument(name).call("ECHO"), lambda: there.instruments.start(name)):
+            with pytest.raises(StateError, match="served already"):
+                use()
+        here.actors.stop("instruments")
+        wait_until(lambda: not Path(f"/proc/{rig_pid(status)}").exists(), "the first server's end")
+        assert there.instruments.start(name).state == "ready"
+
+
+def rig_pid(status: InstrumentStatus) -> str:
+    """Return the process that an error names."""
+    return status.last_error.partition("by process ")[2].partition(" ")[0]
+
+
 def test_a_wrong_option_of_a_driver_is_named(tmp_path: Path) -> None:
-    toml = LIVES + '\n[instruments.ODD]\ndriver = "labwire.instruments.drivers.simulated:Multimeter"\nvolts = 3\n'
+    odd = 'queue = "socket"\ndriver = "labwire.instruments.drivers.simulated:Multimeter"\nvolts = 3\n'
+    toml = f"{LIVES}\n[instruments.ODD]\n{odd}"
     with running_rig(tmp_path, toml) as running, connect(port=running.port, timeout_s=LIMIT_S) as rig:
         wait_until(lambda: state_of(rig, "ODD").state == "given_up", "ODD is given up")
         assert "volts" in state_of(rig, "ODD").last_error

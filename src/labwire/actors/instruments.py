@@ -15,11 +15,12 @@ from labwire.actors.instrument_bus import InstrumentBus
 from labwire.actors.instrument_jobs import InstrumentJobs
 from labwire.actors.instrument_replies import result_of, status_of
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import LabwireError, NotFoundError, QueueFullError
+from labwire.errors import LabwireError, QueueFullError, StateError
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.dispatch import Dispatcher, Outcome
 from labwire.instruments.recording import CommandRecorder
 from labwire.instruments.server import InstrumentServer
+from labwire.instruments.status import State
 from labwire.instruments.worker_log import read_line
 from labwire.names import INSTRUMENT
 from labwire.operations.instrument_api import InstrumentApi
@@ -49,6 +50,7 @@ T = TypeVar("T")
 _STATE_S = 1.0
 _SWITCH_INTERVAL_S = 0.0005
 """A thread that publishes costs a thread that calls up to this."""
+_TAKE_IN_S = 5.0
 _MAX_ASIDE = 64
 _ASIDE_THREADS = 8
 _NOTIFIED = {"started", "restarted", "died", "given_up", "stopped", "stuck", "unstuck"}
@@ -80,6 +82,8 @@ class InstrumentsActor(Actor, Instruments):
         self._bus = InstrumentBus(context.publisher, self.clock.at, self._result_lost)
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, "instruments")
         self._asides = 0
+        self._refused: dict[str, LabwireError] = {}
+        """Instruments that the server did not take, and why."""
         self._server: InstrumentServer
         self._dispatcher: Dispatcher
         self._jobs: InstrumentJobs
@@ -91,9 +95,10 @@ class InstrumentsActor(Actor, Instruments):
         self._server = InstrumentServer(on_event=self._on_event, python_path=self.options.python_path)
         self._dispatcher = Dispatcher(self._server, self._on_outcome)
         self._jobs = InstrumentJobs(self._server, self._dispatcher, self._on_block, self.clock.at)
-        for name, config in self.options.instruments.items():
-            self._server.add(name, config, wait=False)
+        for name in self.options.instruments:
+            self._take_in(name)
         self.every(_STATE_S, self._publish_states)
+        self.every(_TAKE_IN_S, self._take_in_refused)
 
     def on_stop(self) -> None:
         """Let each instrument finish its command and shut its driver down, all at the same time."""
@@ -113,7 +118,8 @@ class InstrumentsActor(Actor, Instruments):
             ``instrument.started``: An instrument is ready; ``instrument`` is its name.
             ``instrument.died``: Its worker has died; ``why``, ``failed_calls``, ``starts_again_in_s``.
             ``instrument.restarted``: It is ready again.
-            ``instrument.given_up``: It died too often, and is left alone until somebody starts it.
+            ``instrument.given_up``: It died too often, and is left alone until somebody starts it; or another process
+                serves an instrument of that name.
             ``instrument.stopped``: It was stopped.
             ``instrument.stuck``: A command is past its timeout, and the worker says nothing.
             ``instrument.unstuck``: It has answered again.
@@ -125,6 +131,28 @@ class InstrumentsActor(Actor, Instruments):
             ``instrument.<name>.block``: A block of a continuous acquisition, in the same form.
             ``instrument.<name>.state``: Each second, and when it changes: state, worker, counters.
         """
+
+    # --- names that somebody else serves
+
+    def _take_in(self, name: str) -> None:
+        """Have the server run an instrument; one that it refuses must not keep the others from running."""
+        before = self._refused.get(name)
+        try:
+            self._server.add(name, self.options.instruments[name], wait=False)
+            self._refused.pop(name, None)
+        except LabwireError as error:
+            self._refused[name] = error
+        if (why := self._refused.get(name)) and not before:
+            self.log.error("%s; it is tried again", why)
+            self.notify("instrument.given_up", instrument=name, why=str(why), timestamp=self.clock.now())
+
+    def _take_in_refused(self) -> None:
+        for name in list(self._refused):
+            self._take_in(name)
+
+    def _check_taken_in(self, name: str) -> None:
+        if error := self._refused.get(name):
+            raise StateError(f"{name} does not run: {error}", instrument=name)
 
     # --- what the bus hears
 
@@ -175,17 +203,17 @@ class InstrumentsActor(Actor, Instruments):
         logging.getLogger().handle(record)
 
     def _publish_states(self) -> None:
-        for name in self._server.names():
+        for name in self.options.instruments:
             self._publish_state(name)
 
     def _publish_state(self, name: str) -> None:
-        try:
-            state = msgspec.structs.asdict(self._status(name))
-        except NotFoundError:  # it died before it was in the server
-            return
+        state = msgspec.structs.asdict(self._status(name))
         self.emit(f"{INSTRUMENT}{name}.state", {**state, "timestamp": self.clock.now()}, numbered=True)
 
     def _status(self, name: str) -> InstrumentStatus:
+        if error := self._refused.get(name):
+            driver = self.options.instruments[name].driver
+            return InstrumentStatus(name=name, state=State.GIVEN_UP.value, driver=driver, last_error=str(error))
         running = self._jobs.running(name) if hasattr(self, "_jobs") else 0
         return status_of(self._server.status(name), dropped=self._bus.dropped[name], acquisitions=running)
 
@@ -193,10 +221,11 @@ class InstrumentsActor(Actor, Instruments):
 
     def list(self) -> InstrumentList:
         """See `Instruments.list`."""
-        return [self._status(name) for name in self._server.names()]
+        return [self._status(name) for name in self.options.instruments]
 
     def describe(self, name: str) -> InstrumentApi:
         """See `Instruments.describe`."""
+        self._check_taken_in(name)
         api = self._server.describe(name)
         config = self.options.instruments[name]
         return api if api.verbs or config.external else self._beside(lambda: self._ask_api(name))
@@ -216,6 +245,7 @@ class InstrumentsActor(Actor, Instruments):
         expects_response: bool = True,
     ) -> CommandResult:
         """See `Instruments.call`."""
+        self._check_taken_in(name)
         request = CommandRequest(name=name, verb=verb, params=params, timeout_ms=timeout_ms, priority=priority)
         sent = self._dispatcher.submit(request, expects_response=expects_response)
         answer: Future[CommandResult] = Future()
@@ -273,6 +303,7 @@ class InstrumentsActor(Actor, Instruments):
         publish: bool = True,
     ) -> Job[Block, AcquisitionDone]:
         """See `Instruments.acquire`."""
+        self._check_taken_in(name)
         self._server.status(name)  # no such instrument is told at once
         request = CommandRequest(name=name, verb=verb, params=params, timeout_ms=timeout_ms)
         return self._jobs.acquire(request, window=window, publish=publish)
@@ -288,6 +319,9 @@ class InstrumentsActor(Actor, Instruments):
         return self._status(name)
 
     def _steer(self, name: str, do: Callable[[str], None]) -> InstrumentStatus:
+        if name in self._refused:
+            self._take_in(name)
+        self._check_taken_in(name)
         self._server.status(name)
 
         def work() -> InstrumentStatus:
