@@ -24,7 +24,7 @@ from labwire.errors import (
 )
 from labwire.instruments.queues.contract import DEPTH
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, kill, serving, wait_until
+from tests.instruments.server_kit import arrays_left, config, kill, serving, wait_until
 
 
 def test_a_call_returns_the_value() -> None:
@@ -283,13 +283,9 @@ def test_a_waveform_arrives_as_an_array(tmp_path: Path) -> None:
         assert (array == numpy.arange(100_000)).all()
         assert (server.execute("SCOPE", "ARRAY").return_value == numpy.arange(10_000)).all()
         assert (server.submit("SCOPE", "ARRAY").result() == numpy.arange(10_000)).all()
-        assert not waveform_files("SCOPE")
+        assert not arrays_left()
         server.submit("SCOPE", "SLEEP", {"duration_s": 0.2})
         with pytest.raises(DeadlineError):
             server.call("SCOPE", "ARRAY", timeout_ms=50)
         events.wait_for("late_response")
-        assert not waveform_files("SCOPE")
-
-
-def waveform_files(name: str) -> list[str]:
-    return [path.name for path in Path("/dev/shm").iterdir() if path.name.startswith("labwire_") and name in path.name]
+        assert not arrays_left()

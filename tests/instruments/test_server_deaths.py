@@ -14,7 +14,7 @@ from labwire.instruments import life
 from labwire.instruments.config import LimitsConfig
 from labwire.instruments.life import back_off_s
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, kill, serving, unique, wait_until
+from tests.instruments.server_kit import arrays_left, config, kill, serving, unique, wait_until
 
 DMM1 = unique("DMM1")
 DRIVERS = "tests.instruments.server_drivers:"
@@ -108,20 +108,18 @@ def test_a_stuck_worker_is_restarted_if_that_is_wanted() -> None:
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
 
 
-@pytest.mark.parametrize("queue", ["socket"])
-def test_a_killed_worker_leaves_nothing(queue: str) -> None:
+def test_a_killed_worker_leaves_nothing() -> None:
     pytest.importorskip("numpy")
-    before = set(os.listdir("/dev/shm"))
     with serving() as (server, events):
-        server.add("SCOPE", config(queue=queue))
+        server.add("SCOPE", config())
         server.submit("SCOPE", "SLEEP", {"duration_s": 0.3})
         with pytest.raises(DeadlineError):
             server.call("SCOPE", "ARRAY", timeout_ms=20)
-        wait_until(lambda: [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")])
+        wait_until(arrays_left)
         kill(server, "SCOPE", signal.SIGKILL)
         events.wait_for("died")
-        assert not [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")]
-    assert set(os.listdir("/dev/shm")) <= before
+        assert not arrays_left()
+    assert not arrays_left()
 
 
 def test_back_off() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from labwire.errors import CommandFailedError, DeadlineError, PeerGoneError, TooLargeError, UsageError
 from labwire.instruments.status import State
-from tests.instruments.server_kit import config, kill, serving, wait_until
+from tests.instruments.server_kit import arrays_left, config, kill, serving, wait_until
 
 
 def test_map_yields_the_values_in_order() -> None:
@@ -64,7 +64,7 @@ def test_what_map_has_sent_ahead_is_dropped_when_nobody_asks_for_it() -> None:
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
         status = server.status("DMM1")
         assert (status.waiting, status.protocol_errors) == (0, 0)
-        assert not [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")]
+        assert not arrays_left()
 
 
 def test_slow_commands_of_a_map_each_have_their_time() -> None:
@@ -116,7 +116,7 @@ def test_an_endless_acquisition_ends_when_it_is_left() -> None:
         assert list(blocks) == []
         assert server.call("SCOPE", "ECHO", {"value": 1}) == 1
         assert server.status("SCOPE").protocol_errors == 0
-        assert not [name for name in os.listdir("/dev/shm") if name.startswith("labwire_")]
+        assert not arrays_left()
 
 
 def test_no_more_blocks_are_made_than_there_is_room_for() -> None:
