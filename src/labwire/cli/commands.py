@@ -12,7 +12,8 @@ from labwire.operations.table import all_services
 RIG = Group("A rig", sort_key=1)
 TALK = Group("Talk to it", sort_key=2)
 OPERATIONS = Group("Operations", sort_key=3)
-SETUP = Group("This program", sort_key=4)
+IMAGES = Group("Image streams", sort_key=4)
+SETUP = Group("This program", sort_key=5)
 
 
 class Command(NamedTuple):
@@ -66,6 +67,14 @@ _COMMANDS = (
         "Look for what would keep a rig from running well on this computer.\n\n"
         "Looks at ports, permissions, limits, clock, disk, versions and extras. "
         "The exit status is 1 if something fails, 0 if there are only warnings.",
+    ),
+    Command(
+        "write",
+        "labwire.cli.write:write",
+        IMAGES,
+        "Store the images of detectors' streams as NeXus files, and acknowledge them.\n\n"
+        "It connects, and connects again, until Ctrl-C; then it finishes the files under way and says what is missing. "
+        "Example: `labwire write tcp://10.0.0.1:9100 -o data`.",
     ),
     Command(
         "sub",

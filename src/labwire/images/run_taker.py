@@ -1,0 +1,206 @@
+"""Takes the messages of a stream, one run after the other, and hands them to what stores them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import msgspec
+
+from labwire.errors import LabwireError, ProtocolError
+from labwire.images.config import WriterOptions
+from labwire.images.run_files import Ending, RunFiles, RunStore, WrittenRun
+from labwire.images.run_plan import RunPlan, plan_run
+from labwire.wire.cbor_values import DEFAULT_LIMITS, Buffer, Limits
+from labwire.wire.image_codec import decode_message
+from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, Message, StartMessage
+
+OnEvent: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+TCP_LIMITS = Limits(max_bytes=512 << 20, max_array_bytes=1 << 30)
+_TELL_AGAIN_S = 1.0
+
+
+class DiscardedRun:
+    """Takes the images of a run and stores nothing."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        self.plan = plan
+        self.fault: Exception | None = None
+        self._images = 0
+        self._began_s = time.monotonic()
+
+    def write_calibration(self, message: CalibrationMessage) -> None:
+        """Do nothing."""
+
+    def write_image(self, image_number: int, message: ImageMessage) -> int:
+        """Count."""
+        self._images += 1
+        return sum(len(array.data) for array in message.data.values())
+
+    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "") -> WrittenRun:
+        """Tell how many there were."""
+        return WrittenRun(
+            run_number=self.plan.run_number,
+            run_name=self.plan.run_name,
+            socket_number=self.plan.socket_number,
+            ended=ended,
+            images=self._images,
+            announced=self.plan.announced,
+            duration_s=round(time.monotonic() - self._began_s, 3),
+            error=error,
+        )
+
+
+class TakerCounters(msgspec.Struct):
+    """What one stream has brought since it was begun."""
+
+    images: int = 0
+    """Stored."""
+    image_bytes: int = 0
+    """Of these images, as they came."""
+    failed: int = 0
+    """Came and could not be stored."""
+    runs: int = 0
+    """Ended, in whatever way, except those that were taken back before their first image."""
+
+
+class RunTaker:
+    """One run after the other. Not for two threads at once.
+
+    Args:
+        folder: The writer's output folder.
+        options: How to store.
+        source: Address of the sender, for messages.
+        on_event: Told of ``run_started``, ``run_finished`` and ``image_failed``, with what belongs to it.
+    """
+
+    def __init__(self, folder: Path, options: WriterOptions, *, source: str, on_event: OnEvent) -> None:
+        self.counters = TakerCounters()
+        self.store: RunStore | None = None
+        """The run that is on."""
+        self._folder = folder
+        self._options = options
+        self._source = source
+        self._on_event = on_event
+        self._told_s = float("-inf")
+
+    def start(self, payload: Buffer, socket_number: int | None = None) -> RunPlan:
+        """Begin a run; one that is on is cut off.
+
+        Raises:
+            LabwireError: START is malformed, or asks for what is refused.
+            FileFailedError: Its files cannot be written.
+        """
+        self.stop("lost", "the sender began another run")
+        start = _expect(decode_message(payload, TCP_LIMITS), StartMessage)
+        options = self._options
+        plan = plan_run(start, socket_number=socket_number, overwrite=options.overwrite, max_images=options.max_images)
+        # What is kept of START must not refer to the payload, whose buffer is used again.
+        plan = msgspec.structs.replace(plan, start=_without_arrays(start))
+        self.store = DiscardedRun(plan) if options.discard else RunFiles(self._folder, plan, start, options)
+        folder = str(self._folder.joinpath(*plan.folders))
+        about = {"images": plan.announced, "folder": folder, "file_prefix": plan.prefix}
+        self._on_event("run_started", {**self._about(plan), **about})
+        return plan
+
+    def calibration(self, payload: Buffer) -> None:
+        """Store calibration.
+
+        Raises:
+            LabwireError: The message is malformed.
+            FileFailedError: A file cannot be written.
+        """
+        message = _expect(decode_message(payload, TCP_LIMITS), CalibrationMessage)
+        if self.store is not None:
+            self.store.write_calibration(message)
+
+    def image(self, payload: Buffer, image_number: int | None = None) -> None:
+        """Store an image.
+
+        Args:
+            payload: The message.
+            image_number: What the TCP frame's header says.
+
+        Raises:
+            LabwireError: This image cannot be stored.
+            FileFailedError: A file cannot be written; the run cannot go on.
+        """
+        try:
+            message = _expect(decode_message(payload, DEFAULT_LIMITS), ImageMessage)
+            self.take_image(message, image_number)
+        except (OSError, LabwireError) as error:
+            self.note_failed(image_number, error)
+            raise
+
+    def take_image(self, message: ImageMessage, image_number: int | None = None) -> None:
+        """Store an image that is decoded; see `image`."""
+        if self.store is None:
+            raise ProtocolError("an image without a run")
+        number = message.image_id if image_number is None else image_number
+        size = self.store.write_image(number, message)
+        self.counters.images += 1
+        self.counters.image_bytes += size
+
+    def note_failed(self, image_number: int | None, error: Exception) -> None:
+        """Count an image that could not be stored; the first of many is told."""
+        self.counters.failed += 1
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TELL_AGAIN_S:
+            self._told_s = now_s
+            about = self._about(self.store.plan) if self.store else {"source": self._source}
+            self._on_event("image_failed", {**about, "image_number": image_number, "error": str(error)})
+
+    def end(self, payload: Buffer) -> tuple[WrittenRun, Exception | None]:
+        """Finish the run; return what became of it, and why a file could not be finished.
+
+        Raises:
+            ProtocolError: There is no run.
+        """
+        store = self.store
+        if store is None:
+            raise ProtocolError("END without a run")
+        end, error = None, ""
+        try:
+            end = _expect(decode_message(payload, TCP_LIMITS), EndMessage)
+        except LabwireError as problem:  # the images are here all the same
+            error = f"END: {problem}"
+        return self._finish(store, "end", end, error), store.fault
+
+    def stop(self, ended: Ending, error: str = "") -> WrittenRun | None:
+        """End the run that is on, if one is, without END."""
+        return self._finish(self.store, ended, None, error) if self.store is not None else None
+
+    def _finish(self, store: RunStore, ended: Ending, end: EndMessage | None, error: str) -> WrittenRun:
+        self.store = None
+        written = store.finish(ended, end, error)
+        if written.images or ended != "cancelled":
+            self.counters.runs += 1
+        self._on_event("run_finished", {**msgspec.to_builtins(written), "ok": written.ok, "source": self._source})
+        return written
+
+    def _about(self, plan: RunPlan) -> dict[str, Any]:
+        return {
+            "run_number": plan.run_number,
+            "run_name": plan.run_name,
+            "socket_number": plan.socket_number,
+            "source": self._source,
+        }
+
+
+_M = TypeVar("_M", StartMessage, CalibrationMessage, ImageMessage, EndMessage)
+
+
+def _expect(message: Message, kind: type[_M]) -> _M:
+    if not isinstance(message, kind):
+        raise ProtocolError(f"a {type(message).__name__} came where a {kind.__name__} belongs")
+    return message
+
+
+_ARRAYS = {field.name: None for field in msgspec.structs.fields(StartMessage) if "Array" in str(field.type)}
+
+
+def _without_arrays(start: StartMessage) -> StartMessage:
+    return msgspec.structs.replace(start, extra={}, user_data=None, **_ARRAYS)

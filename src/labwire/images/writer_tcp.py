@@ -1,0 +1,382 @@
+"""One connection of a writer to a TCP image stream: a thread that receives, and a thread that stores.
+
+Source: image-stream, "TCP/IP image stream". The thread that receives never waits for the disk, so that the detector
+hears that this side is alive while the disk stalls; images that wait are bounded in number and memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from labwire.bounded import BoundedQueue
+from labwire.clock import monotonic_s
+from labwire.errors import LabwireError, PeerGoneError, StateError
+from labwire.images.buffers import BufferPool
+from labwire.images.config import WriterOptions
+from labwire.images.run_taker import OnEvent, RunTaker
+from labwire.wire.tcp_events import (
+    CalibrationReceived,
+    ConnectionLost,
+    EndReceived,
+    FailedRunEnded,
+    ImageReceived,
+    RunCancelled,
+    RunLost,
+    StartReceived,
+    WriterEvent,
+)
+from labwire.wire.tcp_frame import FrameType, ack_code_of
+from labwire.wire.tcp_states import State
+from labwire.wire.tcp_writer import WriterConnection
+
+CONNECT_S: Final = 5.0
+FIRST_RETRY_S: Final = 0.2
+LAST_RETRY_S: Final = 5.0
+_SLICE_S: Final = 0.25
+"""Longest wait before a deadline is looked at again."""
+_MORE: Final = 64
+"""Events that are not images, in the queue beside them."""
+# image-stream, "Keepalive": the system's own, beside the stream's
+_KEEPALIVE_OPTIONS: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+
+
+class _Task(NamedTuple):
+    link: _Link
+    event: WriterEvent
+    came_s: float
+
+
+class TcpWriter:
+    """Connects for ever, and stores what comes.
+
+    Args:
+        host: Where the detector listens.
+        port: Its port.
+        folder: Output folder.
+        options: How to store.
+        on_event: Told of ``connected``, ``connection_lost`` and what `RunTaker` tells; called on this writer's threads.
+    """
+
+    def __init__(self, host: str, port: int, folder: Path, options: WriterOptions, on_event: OnEvent) -> None:
+        self.address = f"tcp://{host}:{port}"
+        self.connected = False
+        self.lag_s = 0.0
+        self._host, self._port = host, port
+        self._on_event = on_event
+        self._pool = BufferPool(options.buffer_mib << 20)
+        self._depth = options.queue_depth
+        self._queue: BoundedQueue[_Task] = BoundedQueue(options.queue_depth + _MORE, "block")
+        self._taker = RunTaker(folder, options, source=self.address, on_event=on_event)
+        self._stopping = threading.Event()
+        self._link: _Link | None = None
+        self._receiver = threading.Thread(target=self._receive, name=f"receive {self.address}")
+        self._storer = threading.Thread(target=self._store, name=f"store {self.address}")
+
+    # --- for the owner
+
+    def start(self) -> None:
+        """Begin."""
+        self._storer.start()
+        self._receiver.start()
+
+    def stop(self) -> None:
+        """Begin to end: nothing more is received, what was received is stored."""
+        self._stopping.set()
+        link = self._link
+        if link is not None:
+            link.interrupt()
+        self._pool.wake()
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait till all is stored; False if that takes longer."""
+        self._receiver.join(timeout_s)
+        self._storer.join(timeout_s)
+        return not (self._receiver.is_alive() or self._storer.is_alive())
+
+    @property
+    def taker(self) -> RunTaker:
+        """What stores; its counters may be read at any time."""
+        return self._taker
+
+    @property
+    def waiting_images(self) -> int:
+        """Images that wait for the disk."""
+        return len(self._queue)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Memory that these take."""
+        return self._pool.used_bytes
+
+    # --- the thread that receives
+
+    def _receive(self) -> None:
+        retry_s = FIRST_RETRY_S
+        try:
+            while not self._stopping.is_set():
+                error = self._connect_and_serve()
+                if self._stopping.is_set():
+                    break
+                if self.connected:
+                    retry_s = FIRST_RETRY_S
+                self._tell_lost(error, retry_s)
+                self._stopping.wait(retry_s)
+                retry_s = min(LAST_RETRY_S, 2 * retry_s)
+        finally:
+            self._queue.close()
+
+    def _connect_and_serve(self) -> Exception:
+        try:
+            family, _, _, _, where = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, socket.SOCK_STREAM) as sock:
+                sock.settimeout(CONNECT_S)
+                link = self._link = _Link(sock, f"{self._host}:{self._port}", self._pool, self._depth)
+                if self._stopping.is_set():
+                    return PeerGoneError("stopped")
+                sock.connect(where)
+                link.prepare()
+                self.connected = True
+                self._on_event("connected", {"source": self.address})
+                return self._serve(link)
+        except OSError as error:
+            return error
+        finally:
+            self._link = None
+
+    def _tell_lost(self, error: Exception, retry_s: float) -> None:
+        was, self.connected = self.connected, False
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        kind = "connection_lost" if was else "not_connected"
+        self._on_event(kind, {"source": self.address, "reason": reason, "retry_in_s": retry_s})
+
+    def _serve(self, link: _Link) -> Exception:
+        while True:
+            events = link.close() if self._stopping.is_set() else link.receive()
+            for event in events:
+                match event:  # what waits in the queue for a run that was taken back need not be stored
+                    case RunCancelled(run):
+                        link.cancelled_run = run
+                    case StartReceived():
+                        link.cancelled_run = None
+                    case _:
+                        pass
+                self._queue.put(_Task(link, event, monotonic_s()))
+                if isinstance(event, ConnectionLost):
+                    link.flush()
+                    return event.error
+
+    # --- the thread that stores
+
+    def _store(self) -> None:
+        for task in self._queue:
+            self.lag_s = monotonic_s() - task.came_s
+            payload = getattr(task.event, "payload", None)
+            try:
+                self._do(task.link, task.event)
+            except Exception as error:  # a bug of ours must not end the thread: the sender waits for answers
+                self._on_event("bug", {"source": self.address, "error": f"{type(error).__name__}: {error}"})
+            if payload is not None:
+                self._pool.give_back(payload)
+        self._taker.stop("stopped", "the writer was stopped")
+
+    def _do(self, link: _Link, event: WriterEvent) -> None:
+        match event:
+            case ImageReceived(run, number, payload):
+                self._do_image(link, run, number, payload)
+            case StartReceived(run, socket_number, payload):
+                self._do_start(link, run, socket_number, payload)
+            case CalibrationReceived(run, payload):
+                self._do_calibration(link, run, payload)
+            case EndReceived(run, payload):
+                self._do_end(link, run, payload)
+            case FailedRunEnded():
+                self._taker.stop("failed")
+            case RunCancelled():
+                self._taker.stop("cancelled")
+            case RunLost(_, error):
+                stopped = self._stopping.is_set()
+                self._taker.stop("stopped" if stopped else "lost", "the writer was stopped" if stopped else str(error))
+            case ConnectionLost():
+                pass
+
+    def _do_start(self, link: _Link, run: int, socket_number: int, payload: memoryview) -> None:
+        link.failed_run = None
+        try:
+            self._taker.start(payload, socket_number)
+        except Exception as error:
+            code, text = ack_code_of(error, FrameType.START), _text(error)
+            self._on_event("run_refused", {"run_number": run, "source": self.address, "error": text})
+            link.answer(lambda connection, now_s: connection.refuse_start(run, code, text, now_s))
+            return
+        if not link.answer(lambda connection, now_s: connection.accept_start(run, now_s)):
+            pass  # taken back or cut off in the meantime: the event that says so is on its way
+
+    def _do_calibration(self, link: _Link, run: int, payload: memoryview) -> None:
+        if link.is_over(run):
+            return
+        try:
+            self._taker.calibration(payload)
+        except LabwireError as error:
+            self._on_event("calibration_failed", {"source": self.address, "error": str(error)})
+        except Exception as error:
+            self._fail_run(link, run, error)
+
+    def _do_image(self, link: _Link, run: int, number: int, payload: memoryview) -> None:
+        if link.is_over(run):
+            return
+        try:
+            self._taker.image(payload, number)
+        except LabwireError as error:
+            code, text = ack_code_of(error, FrameType.DATA), f"image {number}: {error}"
+            link.answer(lambda connection, now_s: connection.fail_image(run, number, code, text, now_s))
+        except Exception as error:
+            self._fail_run(link, run, error)
+        else:
+            link.answer(lambda connection, now_s: connection.acknowledge_image(run, number, now_s))
+
+    def _fail_run(self, link: _Link, run: int, error: Exception) -> None:
+        link.failed_run = run
+        code, text = ack_code_of(error, FrameType.DATA), _text(error)
+        events = link.fail_run(lambda connection, now_s: connection.fail_run(run, code, text, now_s))
+        for event in events:
+            self._do(link, event)
+
+    def _do_end(self, link: _Link, run: int, payload: memoryview) -> None:
+        if link.is_over(run):
+            return
+        _, fault = self._taker.end(payload)
+        if fault is None:
+            link.answer(lambda connection, now_s: connection.accept_end(run, now_s))
+        else:
+            code, text = ack_code_of(fault, FrameType.END), _text(fault)
+            link.answer(lambda connection, now_s: connection.refuse_end(run, code, text, now_s))
+
+
+def _text(error: Exception) -> str:
+    return str(error) if isinstance(error, OSError | LabwireError) else f"{type(error).__name__}: {error}"
+
+
+class _Link:
+    """One connection: the socket and the machine, shared by both threads."""
+
+    def __init__(self, sock: socket.socket, peer: str, pool: BufferPool, max_unanswered: int) -> None:
+        self.cancelled_run: int | None = None
+        self.failed_run: int | None = None
+        self._sock = sock
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._broken = False
+        self._connection = WriterConnection(
+            peer, now_s=monotonic_s(), max_unanswered=max_unanswered, allocate=pool.take
+        )
+
+    def prepare(self) -> None:
+        """Set the options of a socket that is connected."""
+        sock = self._sock
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE_OPTIONS:
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        # A read that waits for all of its bytes ends with what there is after a while, so that deadlines are kept.
+        sock.settimeout(None)
+        whole = int(_SLICE_S)
+        wait = struct.pack("@ll", whole, round((_SLICE_S - whole) * 1e6))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
+
+    def interrupt(self) -> None:
+        """Wake the thread that reads, or that waits for the connection."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def receive(self) -> list[WriterEvent]:
+        """Read once, or let time pass."""
+        with self._lock:
+            room = None if self._connection.paused else self._connection.next_buffer()
+        if room is None:
+            self.flush()
+            self._pool.wait(_SLICE_S)
+            return self._tick()
+        try:
+            count = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
+        except (BlockingIOError, InterruptedError):
+            self.flush()
+            return self._tick()
+        except OSError as error:
+            return self._lost(f"ended the connection ({error.strerror or error})")
+        if not count:
+            return self._lost("closed the connection")
+        now_s = monotonic_s()
+        with self._lock:
+            events = self._connection.received(count, now_s)
+            unsent = self._connection.unsent_bytes
+        if unsent:
+            self.flush()
+        return events
+
+    def _lost(self, reason: str) -> list[WriterEvent]:
+        with self._lock:
+            return self._connection.receive_eof(monotonic_s(), reason)
+
+    def _tick(self) -> list[WriterEvent]:
+        now_s = monotonic_s()
+        with self._lock:
+            events = self._connection.tick(now_s)
+            unsent = self._connection.unsent_bytes
+        if unsent:
+            self.flush()
+        return events
+
+    def close(self) -> list[WriterEvent]:
+        """Give the connection up."""
+        with self._lock:
+            return self._connection.close(monotonic_s())
+
+    def is_over(self, run: int) -> bool:
+        """Whether what belongs to a run is no longer wanted: it was taken back, or given up."""
+        return run in {self.cancelled_run, self.failed_run}
+
+    def answer(self, say: Callable[[WriterConnection, float], bool]) -> bool:
+        """Say something to the detector; False if the run is over."""
+        with self._lock:
+            done = self._connection.state is not State.CLOSED and say(self._connection, monotonic_s())
+        if done:
+            self.flush()
+        return done
+
+    def fail_run(self, say: Callable[[WriterConnection, float], list[WriterEvent]]) -> list[WriterEvent]:
+        """Give the run up."""
+        with self._lock:
+            try:
+                events = say(self._connection, monotonic_s())
+            except StateError:
+                events = []
+        self.flush()
+        return events
+
+    def flush(self) -> None:
+        """Send what there is, as far as the socket takes it at once."""
+        with self._sending:
+            while True:
+                with self._lock:
+                    parts = self._connection.data_to_send()
+                if not parts or self._broken:
+                    return
+                try:
+                    count = self._sock.sendmsg(parts, [], socket.MSG_DONTWAIT)
+                except OSError as error:
+                    # A connection that is broken is found by the thread that reads.
+                    self._broken = error.errno not in {errno.EAGAIN, errno.EINTR}
+                    count = 0
+                with self._lock:
+                    self._connection.bytes_sent(count, monotonic_s())
+                if not count:
+                    return

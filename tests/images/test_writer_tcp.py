@@ -1,0 +1,78 @@
+"""A writer and a detector over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labwire.images.config import WriterConfig
+from labwire.images.writer import ImageWriter
+from tests.images.runs import end, image, pixels_of, read_images, start_message, start_of
+from tests.images.tcp_detector import TcpDetector
+
+
+class Told(list[tuple[str, dict[str, Any]]]):
+    """What a writer tells."""
+
+    def hear(self, kind: str, data: dict[str, Any]) -> None:
+        self.append((kind, data))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [data for told, data in self if told == kind]
+
+
+@contextmanager
+def writing(detector: TcpDetector, folder: Path, told: Told, **options: Any) -> Iterator[ImageWriter]:
+    config = WriterConfig(address=detector.address, folder=str(folder), **options)
+    with ImageWriter(config, told.hear) as writer:
+        detector.wait_writers(config.connections)
+        yield writer
+    assert told.of("bug") == []
+
+
+@pytest.fixture
+def detector() -> Iterator[TcpDetector]:
+    with TcpDetector() as detector:
+        yield detector
+
+
+def test_a_run_is_stored_and_acknowledged(detector: TcpDetector, tmp_path: Path) -> None:
+    told = Told()
+    with writing(detector, tmp_path, told):
+        run = detector.begin(7, start_of(start_message(25, 10)), images_per_file=10)
+        for number in range(25):
+            detector.send(run, number, image(number))
+        result = detector.end(run, end())
+        assert result.ok, result
+        assert result.acknowledged == 25
+    (finished,) = told.of("run_finished")
+    assert (finished["images"], finished["ok"]) == (25, True), finished
+    assert sorted(path.name for path in (tmp_path / "lyso").iterdir()) == [
+        *(f"lyso_1_data_{number:06d}.h5" for number in (1, 2, 3)),
+        "lyso_1_master.h5",
+    ]
+    expected = np.stack([pixels_of(number) for number in range(25)])
+    assert (read_images(finished["master_file"]) == expected).all()
+
+
+def test_runs_follow_each_other_on_two_connections(detector: TcpDetector, tmp_path: Path) -> None:
+    told = Told()
+    with writing(detector, tmp_path, told, connections=2):
+        for number in (7, 8):
+            start = start_message(25, 10, run=number, user={"file_prefix": f"run{number}"})
+            run = detector.begin(number, start_of(start), images_per_file=10)
+            for image_number in range(25):
+                detector.send(run, image_number, image(image_number))
+            assert detector.end(run, end()).ok
+    masters = [data["master_file"] for data in told.of("run_finished") if data["master_file"]]
+    assert [Path(path).name for path in masters] == ["run7_master.h5", "run8_master.h5"]
+    expected = np.stack([pixels_of(number) for number in range(25)])
+    assert all((read_images(path) == expected).all() for path in masters)
+    assert [(data["socket_number"], data["images"], data["missing"]) for data in told.of("run_finished")].count(
+        (1, 10, 0)
+    ) == 2
