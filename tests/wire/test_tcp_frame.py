@@ -29,7 +29,6 @@ from labwire.wire.tcp_frame import (
     HEADER,
     HEADER_BYTES,
     MAX_SENT_TEXT_BYTES,
-    MAX_UINT16,
     MAX_UINT32,
     MAX_UINT64,
     AckCode,
@@ -47,6 +46,7 @@ from labwire.wire.tcp_frame import (
     printable,
 )
 
+MAX_UINT16 = (1 << 16) - 1
 VECTORS: list[dict[str, Any]] = [
     json.loads(line) for line in (Path(__file__).parents[1] / "vectors" / "tcp_frame.jsonl").read_text().splitlines()
 ]

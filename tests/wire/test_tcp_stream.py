@@ -183,6 +183,7 @@ def test_pixels_go_out_as_they_are() -> None:
     assert [len(part) for part in parts] == [HEADER_BYTES, 4, 12, 4]
     pixels[0, 0] = 0xFFFF
     assert bytes(parts[2][:2]) == b"\xff\xff"
+    assert Outbox().put(FrameHeader(2), np.zeros((5, 7), "u1").data) == 35
 
 
 def test_pixels_that_are_not_contiguous_are_refused() -> None:
@@ -204,6 +205,8 @@ def test_many_parts_go_out_in_several_writes() -> None:
 
 def test_what_may_be_on_its_way_is_not_taken_back() -> None:
     outbox = Outbox()
+    outbox.put(FrameHeader(2))
+    assert outbox.take_back() == 1
     for number in range(4):
         outbox.put(FrameHeader(2, number), b"12345")
     outbox.gather()

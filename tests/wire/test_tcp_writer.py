@@ -106,6 +106,7 @@ def test_a_run_that_is_given_up_is_answered_to_its_end_without_memory() -> None:
     asked.clear()
     assert writer.fail_run(RUN, AckCode.NO_SPACE_LEFT, "x_000001.h5: no space", 0.0) == []
     assert not writer.acknowledge_image(RUN, 1, 0.0)  # it was answered for
+    assert not writer.fail_image(RUN, 2, AckCode.IO_ERROR, "too", 0.0)
     assert writer.receive_data(image(3, bytes(1000)) + frame(F.CALIBRATION, b"c", run_number=RUN), 0.0) == []
     assert writer.receive_data(frame(F.END, b"end", run_number=RUN), 0.0) == [FailedRunEnded(RUN)]
     answers = flush(writer)

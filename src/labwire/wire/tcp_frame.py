@@ -35,7 +35,6 @@ MAX_TEXT_BYTES = 64 << 10
 MAX_SENT_TEXT_BYTES = 4 << 10
 """Most bytes of an error text that is sent: it may be repeated for every image of a run."""
 
-MAX_UINT16 = (1 << 16) - 1
 MAX_UINT32 = (1 << 32) - 1
 MAX_UINT64 = (1 << 64) - 1
 
