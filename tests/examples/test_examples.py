@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,13 +73,15 @@ def test_every_script_is_run() -> None:
 
 
 def test_the_bench(tmp_path: Path) -> None:
-    with running_rig(tmp_path, (EXAMPLES / "rigs" / "bench.toml").read_text()) as rig:
-        value, unit = rig.labwire("call", "DMM1", "MEASURE_VOLTAGE", "range=10", "samples=100").stdout.split()
+    text = (EXAMPLES / "rigs" / "bench.toml").read_text()
+    dmm, crash = f"DMM{os.getpid()}", f"CRASH{os.getpid()}"  # other runs of the tests must not have these names
+    with running_rig(tmp_path, text.replace("DMM1", dmm).replace("CRASH1", crash)) as rig:
+        value, unit = rig.labwire("call", dmm, "MEASURE_VOLTAGE", "range=10", "samples=100").stdout.split()
         assert (3.1 < float(value) < 3.2, unit) == (True, "V")
         assert "float32 (10," in rig.labwire("call", "SCOPE1", "READ_WAVEFORM", "points=10").stdout
-        died = rig.labwire("call", "CRASH1", "CRASH", "way=segfault")
+        died = rig.labwire("call", crash, "CRASH", "way=segfault")
         assert "Worker died" in died.stderr
-        assert rig.labwire("call", "CRASH1", "ECHO", "value=2").stdout == "2.0\n"
+        assert rig.labwire("call", crash, "ECHO", "value=2").stdout == "2.0\n"
 
 
 def test_alarm_rings(tmp_path: Path) -> None:
