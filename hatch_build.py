@@ -24,7 +24,7 @@ class QueuesBuildHook(BuildHookInterface):
         try:
             library = builder["compile_library"]()
         except builder["BuildError"] as error:
-            self.app.display_warning(f"labwire: queues of kind boost and posix will not work: {error}")
+            self.app.display_warning(f"labwire: instruments will not work: {error}")
             return
         build_data["artifacts"].append(str(library.relative_to(self.root)))
         build_data["pure_python"] = False

@@ -143,21 +143,28 @@ def test_wake_frees_one_receiver(server: SeqpacketPair, worker: SeqpacketPair) -
     assert server.responses.receive(0) is None
 
 
-def test_messages_of_strange_sizes_are_handed_on(server: SeqpacketPair, worker: SeqpacketPair) -> None:
-    raw = worker._ends.sock
-    raw.send(b"")
-    raw.send(b"x" * 20_000)
-    assert server.responses.receive(LONG_S) == b""
-    assert len(server.responses.receive(LONG_S) or b"") == SPEC.size_bytes + 1, "for the decoder to refuse"
+def test_messages_of_strange_sizes_are_handed_on(server: SeqpacketPair) -> None:
+    assert server.worker_fd is not None
+    with socket.socket(fileno=os.dup(server.worker_fd)) as raw:
+        raw.send(b"")
+        raw.send(b"x" * 20_000)
+        assert server.responses.receive(LONG_S) == b""
+        assert len(server.responses.receive(LONG_S) or b"") == SPEC.size_bytes + 1, "for the decoder to refuse"
 
 
-def test_scribbled_counters_are_the_peers_end(server: SeqpacketPair, worker: SeqpacketPair) -> None:
-    for place in range(4):
-        worker._ends.counts[place] = 0xDEADBEEF
-    with pytest.raises(PeerGoneError, match="nonsense"):
-        server.requests.send(b"x")
-    worker._ends.sock.send(b"still read")
-    assert server.responses.receive(LONG_S) == b"still read"
+def test_scribbled_counters_are_the_peers_end(server: SeqpacketPair) -> None:
+    assert server.worker_fd is not None
+    with socket.socket(fileno=os.dup(server.worker_fd)) as raw:
+        _hello, [page], _flags, _address = socket.recv_fds(raw, 100, 1)
+        os.pwrite(page, b"\xef\xbe\xad\xde\0\0\0\0" * 4, 0)
+        with pytest.raises(OSError, match="not permitted"):
+            os.ftruncate(page, 0)
+        os.close(page)
+        with pytest.raises(PeerGoneError, match="nonsense"):
+            server.requests.send(b"x")
+        assert server.requests.state().waiting == 0
+        raw.send(b"still read")
+        assert server.responses.receive(LONG_S) == b"still read"
 
 
 def test_many_threads(server: SeqpacketPair, worker: SeqpacketPair, seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from labwire.errors import ResourceError
 from labwire.instruments.queues.build import LIBRARY
 
-ABI: Final = 1
+ABI: Final = 2
 """Goes up with every change of a C function's name, arguments or results."""
 
 TIMED_OUT: Final = -1
@@ -19,6 +19,7 @@ CLOSED: Final = -3
 BROKEN: Final = -4
 LOCKED: Final = -5
 TOO_LARGE: Final = -6
+GONE: Final = -7
 ERRNO: Final = -1000
 """Below this: `ERRNO` minus an errno."""
 
@@ -47,6 +48,13 @@ _FUNCTIONS: Final = {
     "lw_boost_receive": (_I, _P, _P, _I64),
     "lw_boost_wake": (None, _P),
     "lw_boost_close": (None, _P),
+    "lw_socket_handle_bytes": (_U64,),
+    "lw_socket_open": (_I, _P, _I, _I, _I, _U32, _U64),
+    "lw_socket_count": (_I64, _P, _I),
+    "lw_socket_send": (_I, _P, _S, _U32, _U32, _I64),
+    "lw_socket_receive": (_I, _P, _P, _I64),
+    "lw_socket_wake": (None, _P),
+    "lw_socket_close": (None, _P),
     "lw_posix_handle_bytes": (_U64,),
     "lw_posix_open": (_I, _P, _S, ctypes.c_long, ctypes.c_long, _U32),
     "lw_posix_unlink": (_I, _S),
@@ -66,7 +74,7 @@ def library() -> ctypes.CDLL:
         ResourceError: Not on Linux, not compiled, or compiled from another version.
     """
     if sys.platform != "linux":
-        raise ResourceError(f"queues of kind boost and posix need Linux, not {sys.platform}")
+        raise ResourceError(f"the queues of instruments need Linux, not {sys.platform}")
     try:
         loaded = ctypes.CDLL(str(LIBRARY), use_errno=False)
     except OSError as error:

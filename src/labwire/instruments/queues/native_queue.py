@@ -32,14 +32,26 @@ class NativeQueue(MessageQueue):
         send: The C function that sends.
         receive: The C function that receives.
         max_priority: The highest that the queue can tell apart.
+        extra_bytes: What the buffer of `receive` has above the size of a message.
     """
 
-    def __init__(self, name: str, handle: int, *, size_bytes: int, send: Any, receive: Any, max_priority: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: int,
+        *,
+        size_bytes: int,
+        send: Any,
+        receive: Any,
+        max_priority: int,
+        extra_bytes: int = 0,
+    ) -> None:
         self.name = name
         self.size_bytes = size_bytes
         self._handle = handle
         self._send, self._receive = send, receive
         self._max_priority = max_priority
+        self._buffer_bytes = size_bytes + extra_bytes
         self._spare: list[_Buffer] = []
 
     def send(self, message: bytes, timeout_s: float = SEND_TIMEOUT_S, priority: int = 0) -> None:
@@ -92,7 +104,7 @@ class NativeQueue(MessageQueue):
         return size
 
     def _new_buffer(self) -> _Buffer:
-        memory = ctypes.create_string_buffer(self.size_bytes)
+        memory = ctypes.create_string_buffer(self._buffer_bytes)
         return _Buffer(memory, ctypes.addressof(memory), memoryview(memory).cast("B"))
 
     @abstractmethod
