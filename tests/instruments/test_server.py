@@ -259,6 +259,23 @@ def test_stop_lets_the_running_command_finish_and_closes_the_driver(tmp_path: Pa
         assert server.status("DMM1").incarnation == 3
 
 
+@pytest.mark.parametrize("verb", ["ECHO", "CRASH"])
+def test_a_callback_may_call_again(verb: str) -> None:
+    with serving() as (server, _):
+        server.add("DMM1", config())
+        values: list[object] = []
+
+        def again(_: object) -> None:
+            values.append(server.call("DMM1", "ECHO", {"value": "again"}))
+            values.append(server.submit("DMM1", "ECHO", {"value": "later"}).result())
+
+        future = server.submit("DMM1", verb, {"value": 1} if verb == "ECHO" else None)
+        future.add_done_callback(again)
+        wait_until(lambda: len(values) == 2)
+        assert values == ["again", "later"]
+        assert server.call("DMM1", "ECHO", {"value": 2}) == 2
+
+
 def test_results_are_told() -> None:
     results: list[tuple[str, str, object]] = []
 

@@ -136,7 +136,7 @@ def test_lies_are_no_success(lying: str) -> None:
 
 
 def test_garbage_by_the_thousand_harms_nobody(lying: str, seed: int) -> None:
-    with serving() as (server, _):
+    with serving() as (server, events):
         server.add(DMM1, config(queue=lying))
         futures = [
             server.submit(DMM1, "GARBAGE", {"seed": seed + number, "count": 500}, timeout_ms=30_000)
@@ -157,6 +157,7 @@ def test_garbage_by_the_thousand_harms_nobody(lying: str, seed: int) -> None:
         status = server.status(DMM1)
         assert status.protocol_errors >= 1000
         assert status.restarts == 0
+        assert 0 < len(events.of("protocol_error")) < 1000  # counted all, told some
 
 
 def test_a_fatal_error_is_a_death(lying: str) -> None:

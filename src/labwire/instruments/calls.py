@@ -58,6 +58,25 @@ class Call:
         return now_s >= self.deadline_s
 
 
+class CallFuture(Future[Any]):
+    """A future whose result may also be waited for on the thread that receives, in a callback of another one."""
+
+    help_out: Callable[[], None] | None = None
+    """Receives on this thread, if that is its role."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return the value, or raise the error; see `concurrent.futures.Future`."""
+        if self.help_out is not None and not self.done():
+            self.help_out()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the error, None if there is none; see `concurrent.futures.Future`."""
+        if self.help_out is not None and not self.done():
+            self.help_out()
+        return super().exception(timeout)
+
+
 class FutureCall(Call):
     """A command whose answer becomes the result of a future."""
 
@@ -67,13 +86,14 @@ class FutureCall(Call):
 
     def __init__(self, command: Command, number: int, deadline_s: float, value_of: ValueOf) -> None:
         super().__init__(command, number, deadline_s)
-        self.future: Future[Any] = Future()
+        self.future = CallFuture()
         self.future.set_running_or_notify_cancel()  # what was sent cannot be taken back
         self.value_of = value_of
 
     def deliver(self, answer: Answer) -> None:
         """Set the future's result or error."""
         self.answer = answer
+        self.future.help_out = None  # it refers to this call: no rubbish for the garbage collector
         try:
             if isinstance(answer, LabwireError):
                 raise answer

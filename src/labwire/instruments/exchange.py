@@ -29,8 +29,10 @@ from labwire.wire.instrument_message import (
 DEATH_GRACE_S = 2.0
 """How long a caller waits to be told why its worker has died."""
 _SHOWN_BYTES = 60
+_SOMEBODY = -1
 _LAST_LOOKS = 3  # a queue may say once that it was woken, and once that its peer is gone, before it gives its last
 
+_log = logging.getLogger(__name__)
 _traffic = logging.getLogger("labwire.instruments.traffic")
 
 
@@ -76,7 +78,8 @@ class Exchange:
         self._lost = self._burying = False
         self._hooks = hooks
         self._lock = threading.Lock()
-        self._leading = False
+        self._leader = 0
+        """The thread that receives; 0 if there is none."""
         self._followers: dict[int, Call] = {}
         self._send, self._receive = pair.requests.send, pair.responses.receive
         if log_traffic:
@@ -100,7 +103,7 @@ class Exchange:
         except BaseException:  # Ctrl-C: it may have been sent
             self.ledger.abandon(call)
             raise
-        if call.unattended and not self._leading:
+        if call.unattended and not self._leader:
             ring(self.standby_bell)
 
     def send_batch(self, calls: Sequence[Call], message: bytes, priority: int) -> None:
@@ -186,19 +189,31 @@ class Exchange:
 
     def attend(self, call: Call) -> None:
         """Return when a call has an answer, is past its deadline, or the worker is dead and all has been said."""
+        me = threading.get_ident()
         with self._lock:
-            leads = not self._leading and not self._lost and self.death is None
+            open_ = not self._lost and self.death is None
+            nested = open_ and self._leader == me  # called from a callback of the thread that receives
+            leads = open_ and not self._leader
             if leads:
-                self._leading = True
-            else:
+                self._leader = me
+            elif not nested:
                 call.wake = closed_bell()
                 self._followers[call.number] = call
         if leads:
             self._lead(call)
+        elif nested:
+            self._receive_until(call)
         else:
             self._follow(call)
-        if call.answer is None and (self._lost or self.death is not None):
+        if call.answer is None and (self._lost or self.death is not None) and self._leader != me:
             self.buried.wait(DEATH_GRACE_S)
+
+    def help_out(self, call: Call) -> None:
+        """If called on the thread that receives, by a callback: receive until a call has its answer."""
+        if self._leader == threading.get_ident():
+            self._receive_until(call)
+            if call.answer is None and call.expired(time.monotonic()) and (error := self.ledger.time_out(call)):
+                call.deliver(error)
 
     def _give_up(self, call: Call) -> Answer:
         """Return the error of a call without an answer, or the answer that has come after all."""
@@ -221,6 +236,12 @@ class Exchange:
 
     def _lead(self, call: Call) -> None:
         try:
+            self._receive_until(call)
+        finally:
+            self.hand_on()
+
+    def _receive_until(self, call: Call) -> None:
+        try:
             while call.answer is None and self.death is None:
                 left_s = call.deadline_s - time.monotonic()
                 if left_s <= 0:
@@ -228,8 +249,6 @@ class Exchange:
                 self.receive(left_s if left_s < SLICE_S else SLICE_S)  # noqa: FURB136 (faster)
         except PeerGoneError as error:
             self.lose(str(error))
-        finally:
-            self.hand_on()
 
     def _follow(self, call: Call) -> None:
         assert call.wake
@@ -251,34 +270,36 @@ class Exchange:
         with self._lock:
             self._followers.pop(call.number, None)
             leads, call.leads = call.leads, False
+            if leads:
+                self._leader = threading.get_ident()
             return leads
 
     def try_lead(self) -> bool:
         """Take the role for a standby, if it is free."""
         with self._lock:
-            if self._leading or self._lost:
+            if self._leader or self._lost:
                 return False
-            self._leading = True
+            self._leader = threading.get_ident()
             return True
 
     def hand_on(self) -> None:
         """Give the role to a follower without an answer; if there is none, it is free."""
         with self._lock:
-            if self._followers and self.death is None and not self._lost:
-                for number, call in tuple(self._followers.items()):
-                    del self._followers[number]
-                    if call.answer is None and call.wake is not None:
-                        call.leads = True
-                        ring(call.wake)
-                        return
-            self._leading = False
+            self._leader = 0
+            while self._followers and self.death is None and not self._lost:
+                call = self._followers.pop(next(iter(self._followers)))
+                if call.answer is None and call.wake is not None:
+                    call.leads = True
+                    self._leader = _SOMEBODY
+                    ring(call.wake)
+                    return
         if self.ledger.unattended or self.death is not None:
             ring(self.standby_bell)
 
     @property
     def leading(self) -> bool:
         """Whether somebody receives."""
-        return self._leading
+        return self._leader != 0
 
     def lose(self, why: str, *, fatal: bool = False) -> None:
         """Note that the worker's end is gone; nobody receives any more until the supervisor has buried it.
@@ -348,17 +369,26 @@ class Exchange:
         ring(self.standby_bell)
 
     def bury(self) -> int:
-        """Take what the worker answered before it died, fail everything else; return how many calls failed."""
+        """Take what the worker answered before it died, fail everything else; return how many calls failed.
+
+        Threads that wait are told at once, futures by `deliver_deferred`.
+        """
         self._burying = True
+        self.ledger.deferred = []
         looks = _LAST_LOOKS
         try:
             for _ in range(2 * DEPTH):
                 looks -= not self.receive(0)
                 if not looks:
                     break
-        except PeerGoneError:
-            pass  # read to its end
-        return self.fail_all()
+        except Exception:  # read to its end; or what lies in a dead worker's queue is of no use
+            _log.debug("%s: the end of a dead worker's queue", self.instrument, exc_info=True)
+        return self.ledger.fail(tuple(self.ledger.pending), self.died)
+
+    def deliver_deferred(self) -> None:
+        """Give the futures of a dead worker their answers and errors; what that sets off may call instruments again."""
+        for call, answer in self.ledger.deferred or ():
+            call.deliver(answer)
 
     def fail_callers(self) -> None:
         """Fail the calls that threads wait for, unless `bury` is at it; those of futures may run somebody's code."""
@@ -366,10 +396,6 @@ class Exchange:
             return
         pending = tuple(self.ledger.pending.items())
         self.ledger.fail((number for number, call in pending if not call.unattended), self.died)
-
-    def fail_all(self) -> int:
-        """Fail every call that waits; return how many."""
-        return self.ledger.fail(tuple(self.ledger.pending), self.died)
 
     def _log_traffic(self) -> None:
         send, receive = self._send, self._receive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import UNSET
 
 from labwire.errors import DeadlineError, LabwireError, ProtocolError
-from labwire.instruments.calls import Call
+from labwire.instruments.calls import Answer, Call
 from labwire.instruments.status import Counts
 from labwire.wire.instrument_extras import decode_responses, unpack_payload
 from labwire.wire.instrument_message import (
@@ -62,7 +63,10 @@ class Ledger:
         self.answered = 0
         """Commands answered, not counting our own."""
         self.stuck_since_s: float | None = None
+        self.deferred: list[tuple[Call, Answer]] | None = None
+        """If not None: answers of futures, kept here because what they set off may wait for the next worker."""
         self._last_answered = 0
+        self._lock = threading.Lock()  # for what more than one thread counts
         self._extras, self._hooks = extras, hooks
 
     def pop(self, number: int) -> Call | None:
@@ -86,7 +90,8 @@ class Ledger:
         """Give a call up that is past its deadline; None if it has its answer after all."""
         if not self.abandon(call):
             return None
-        self.counts.timed_out += 1
+        with self._lock:
+            self.counts.timed_out += 1
         self.check_stuck()
         command = call.command
         return DeadlineError(
@@ -104,8 +109,9 @@ class Ledger:
         for number in numbers:
             if (call := self.pop(number)) is not None:
                 failed += 1
-                self.counts.failed += 1
-                call.deliver(error())
+                self._deliver(call, error())
+        with self._lock:
+            self.counts.failed += failed
         return failed
 
     # --- what was received
@@ -126,7 +132,7 @@ class Ledger:
         except ProtocolError as error:
             if (call := self.pop(message.id)) is not None:  # it was answered, but nobody will ever know what
                 self.counts.failed += 1
-                call.deliver(error)
+                self._deliver(call, error)
             raise
 
     def take_error(self, number: int, error: WorkerError) -> None:
@@ -141,7 +147,7 @@ class Ledger:
             raise ProtocolError(f"its worker reports: {error.error_message}")
         self._count(call, success=False)
         text = f"{self.instrument} {call.command.verb}: its worker reports: {error.error_message}"
-        call.deliver(ProtocolError(text, instrument=self.instrument, error_code=error.error_code))
+        self._deliver(call, ProtocolError(text, instrument=self.instrument, error_code=error.error_code))
 
     def _match(self, number: int, response: CommandResponse) -> None:
         call = self.pending.get(number)
@@ -163,7 +169,13 @@ class Ledger:
         self._count(call, success=response.success)
         if self._hooks.on_result is not None and not call.command.verb.startswith("@"):
             self._hooks.on_result(call.command, response, call.sent_s, time.monotonic())
-        call.deliver(response)
+        self._deliver(call, response)
+
+    def _deliver(self, call: Call, answer: Answer) -> None:
+        if self.deferred is not None and call.unattended:
+            self.deferred.append((call, answer))
+        else:
+            call.deliver(answer)
 
     def _count(self, call: Call, *, success: bool) -> None:
         self._last_answered = call.number

@@ -14,6 +14,7 @@ from labwire.instruments.commands import CommandMaker
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.incarnation import Incarnation, Links, Origin, why_ended
+from labwire.instruments.reporter import EventLimit
 from labwire.instruments.status import Counts, State
 from labwire.instruments.supervision import Supervisor, Timer
 from labwire.instruments.worker_output import WorkerOutput
@@ -25,6 +26,8 @@ TERMINATE_LIMIT_S = 2.0
 """How long a worker that did not end when asked may take to end after SIGTERM, before SIGKILL."""
 LAST_WORDS_S = 0.2
 """How long a worker that said that it dies, or let go of its queue, may take to end by itself."""
+BURIAL_LIMIT_S = 5.0
+"""How long a dead worker's standby may take to end; then the next worker is started without it."""
 CHECK_S = 0.25
 """How often heartbeats and stuck commands are looked at."""
 _FAIL_CALLERS_S = 0.03
@@ -78,6 +81,7 @@ class Life:
         self._failed_calls = 0
         self._timers: list[Timer] = []
         self._output: WorkerOutput | None = None
+        self._limits = {kind: EventLimit() for kind in ("protocol_error", "late_response", "queue_full")}
 
     def ask_to_begin(self) -> None:
         """Start it, if it does not run; from any thread."""
@@ -166,6 +170,11 @@ class Life:
         return Links(self._report, on_ready, on_lost, on_buried, on_result)
 
     def _report(self, kind: str, data: dict[str, Any]) -> None:
+        if kind in self._limits:
+            admitted = self._limits[kind].admit(data, time.monotonic())
+            if admitted is None:
+                return
+            data = admitted
         self._house.report(kind, self._name, data)
 
     def _tell_result(self, command: Command, response: CommandResponse, sent_s: float, done_s: float) -> None:
@@ -266,8 +275,16 @@ class Life:
         exchange.die("it was stopped" if self.state is State.STOPPING else why)
         # The standby does it; where a user's callback holds it up, callers do not wait for that.
         self._later(_FAIL_CALLERS_S, exchange.fail_callers)
+        self._later(BURIAL_LIMIT_S, lambda: self._is_not_buried(incarnation))
+
+    def _is_not_buried(self, incarnation: Incarnation) -> None:
+        if incarnation is self.incarnation and not self._buried:
+            _log.error("%s: a thread hangs in a callback or in its dead worker's queue, and is left there", self._name)
+            self._is_buried(incarnation, 0)
 
     def _is_buried(self, incarnation: Incarnation, failed: int) -> None:
+        if incarnation is not self.incarnation:
+            return
         self._buried, self._failed_calls = True, failed
         self._end_if_over(incarnation)
 

@@ -11,6 +11,9 @@ from labwire.bounded import BoundedQueue
 
 DEPTH = 10_000
 
+MOST_PER_S = 20
+"""Events of one kind that are told of one instrument in a second, for kinds that garbage can cause by the thousand."""
+
 OnEvent: TypeAlias = Callable[[str, str, dict[str, Any]], None]
 
 _log = logging.getLogger(__name__)
@@ -49,3 +52,27 @@ class Reporter:
             if (now_dropped := self._queue.statistics().dropped) != dropped:
                 _log.error("%d events of instruments were dropped: on_event is too slow", now_dropped - dropped)
                 dropped = now_dropped
+
+
+class EventLimit:
+    """Leaves out events of one kind when there are too many in a second, and says how many it left out."""
+
+    def __init__(self) -> None:
+        self._second = self._told = self._left_out = 0
+
+    def admit(self, data: dict[str, Any], now_s: float) -> dict[str, Any] | None:
+        """Return what to tell, None for nothing; ``left_out`` in it counts what was not told since the last one.
+
+        Args:
+            data: Of the event.
+            now_s: The monotonic clock.
+        """
+        second = int(now_s)
+        if second != self._second:
+            self._second, self._told = second, 0
+        self._told += 1
+        if self._told > MOST_PER_S:
+            self._left_out += 1
+            return None
+        left_out, self._left_out = self._left_out, 0
+        return {**data, "left_out": left_out} if left_out else data

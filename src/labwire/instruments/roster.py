@@ -13,6 +13,7 @@ from labwire.errors import ConfigError, LabwireError, NotFoundError, StateError
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.instrument import Instrument
 from labwire.instruments.life import House
+from labwire.instruments.linux import check_linux
 from labwire.instruments.reporter import Reporter
 from labwire.instruments.status import InstrumentStatus
 from labwire.instruments.supervision import Supervisor
@@ -32,6 +33,7 @@ class Roster:
         on_result: Callable[[str, Command, CommandResponse, float, float], None] | None = None,
         python_path: Sequence[str] = (),
     ) -> None:
+        check_linux("an instrument server")
         self._reporter = Reporter(on_event)
         self._supervisor = Supervisor()
         debug = os.environ.get(DEBUG_VARIABLE, "") not in {"", "0"}

@@ -285,5 +285,6 @@ def _send_future(
 ) -> Future[Any]:
     exchange = instrument.usable_exchange(deadline_s)
     call = FutureCall(command, number, deadline_s, value_of)
+    call.future.help_out = lambda: exchange.help_out(call)
     exchange.send(call, instrument.maker.encode(number, command), command.priority)
     return call.future

@@ -49,10 +49,12 @@ class Standby:
                 self._serve()
             except Exception as error:  # the queue itself fails in a way that nobody foresaw: the worker is lost
                 exchange.lose(f"{type(error).__name__}: {error}")
-        failed = self._bury()
+        self._wait_for_leader()
+        failed = exchange.bury()
         exchange.buried.set()
         exchange.pair.close()
         self._on_buried(failed)
+        exchange.deliver_deferred()
 
     def _serve(self) -> None:
         exchange = self._exchange
@@ -118,13 +120,9 @@ class Standby:
         if exchange.leading and time.monotonic() - last_s > _ORPHANED_S:
             exchange.hand_on()  # at worst two receive for a moment, which the queue allows
 
-    def _bury(self) -> int:
-        """Answer or fail every call, whatever else goes wrong."""
+    def _wait_for_leader(self) -> None:
+        """Let the one who receives leave first: it has been woken."""
         exchange = self._exchange
         until_s = time.monotonic() + _LEADER_LEAVES_S
         while exchange.leading and time.monotonic() < until_s:
             exchange.standby_bell.acquire(timeout=_STEP_S)
-        try:
-            return exchange.bury()
-        except Exception:  # what lies in a dead worker's queue is of no use then
-            return exchange.fail_all()
