@@ -103,7 +103,8 @@ class Snapshot(NamedTuple):
         for descriptor in sorted(frozenset(_descriptors()) - self.descriptors):
             yield f"open descriptor {descriptor}"
         if _SHM.is_dir():
-            for name in sorted(frozenset(os.listdir(_SHM)) - self.segments):
+            new = frozenset(os.listdir(_SHM)) - self.segments
+            for name in sorted(new - (_mapped_by_strangers() if new else frozenset())):
                 yield f"shared memory {_SHM / name}"
 
 
@@ -114,6 +115,15 @@ def zmq_threads() -> Iterator[str]:
     for task in os.listdir("/proc/self/task"):
         if _read(_PROC / "self/task" / task / "comm").startswith(b"ZMQbg"):
             yield task
+
+
+def _mapped_by_strangers() -> frozenset[str]:
+    """Return what processes outside of this run have mapped: the machine may do something else as well."""
+    mark = os.environ[_MARK]
+    folder = f"{_SHM}/".encode()
+    strangers = (pid for pid in _pids() if pid != str(os.getpid()) and not _command_of_marked(pid, mark))
+    lines = (line for pid in strangers for line in _read(_PROC / pid / "maps").splitlines() if folder in line)
+    return frozenset(line.partition(folder)[2].decode(errors="replace") for line in lines)
 
 
 def _pids() -> Iterator[str]:

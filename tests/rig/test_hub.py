@@ -401,15 +401,16 @@ def test_a_remote_actor_cannot_take_the_name_of_one_of_the_rig(tmp_path: Path) -
 
 
 def test_the_second_signal_forces(tmp_path: Path) -> None:
-    with lab(tmp_path, "Clings", "Alarm") as client:
+    with pytest.raises(AssertionError, match="the rig ended with 11"), lab(tmp_path, "Clings", "Alarm") as client:
         process = client.rig.process
         process.send_signal(signal.SIGINT)
         client.wait_for("notify.clings")
         wait_until(lambda: "waiting for clings to finish" in client.rig.stderr, "the reason for waiting")
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(LIMIT_S) == 0
+        assert process.wait(LIMIT_S) == 11
         assert "ending by force" in client.rig.stderr
+        assert "clings; what they had open may not be whole" in client.rig.stderr
         assert left_behind(process.pid) == []
 
 

@@ -46,7 +46,7 @@ def record(root: Path, *, copy_to: Path | None = None, **config: Any) -> Path:
         wait_for(lambda: recorder.counters()["bus"].written == 130)
         wait_for(lambda: recorder.counters().get("pictures", recorder.counters()["bus"]).written >= expected)
         wait_for(lambda: is_flushed(folder))
-        shutil.copytree(folder, copy_to)
+        shutil.copytree(folder, copy_to, ignore=shutil.ignore_patterns("*.part"))  # the recorder goes on writing
     recorder.stop()
     clock.close()
     return folder

@@ -128,7 +128,7 @@ def test_feed_opens_a_camera_again_that_was_unplugged(run_camera: RunCamera) -> 
 
 def test_missing_camera_lists_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(camera_module, "DEVICES", tmp_path)
-    with pytest.raises(DeviceError, match=r"no camera .*/video7: there is no .*/video\* at all"):
+    with pytest.raises(DeviceError, match=r"no camera .*/video7 .is it plugged in..: there is no .*/video\* at all"):
         CameraSource(7).open()
     (tmp_path / "video0").touch()
     (tmp_path / "video2").touch()

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import LabwireError
+from labwire.errors import InvalidNameError, LabwireError
 from labwire.operations.actors import Actors
 from labwire.operations.job import Job
 from labwire.operations.recordable import Recordable
@@ -118,7 +118,9 @@ class Recorder(Actor, Recording):
 
     def _on_should_start(self, name: object) -> None:
         try:
-            self.start(name.strip() if isinstance(name, str) else "")
+            if not isinstance(name, str | None):
+                raise InvalidNameError(f"session_name is text, not {name!r:.80}")
+            self.start((name or "").strip())
         except LabwireError as error:
             self._failed(error.message)
 

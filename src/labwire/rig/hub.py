@@ -14,7 +14,7 @@ import msgspec
 from labwire.bus.actor_runner import ActorRunner, ActorSpec
 from labwire.bus.rpc_broker import ENDED
 from labwire.bus.rpc_port import RPC_INPROC
-from labwire.errors import LabwireError
+from labwire.errors import DeadlineError, LabwireError, codes_of
 from labwire.operations.actors import ActorStatus
 from labwire.operations.rig import RigStatus
 from labwire.rig.assembly import STEWARD, actor_specs
@@ -100,7 +100,7 @@ class Hub:
         self._wiring = self._ports.wiring
 
     def run(self) -> int:
-        """Run until told to stop; return the exit status."""
+        """Run until told to stop; return the exit status, which is not 0 if an actor had to be ended by force."""
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._ports.start()
         self._make_actor()
@@ -116,7 +116,7 @@ class Hub:
                 self._runner.close()
                 self._ports.close()
                 self._close_console()
-        return 0
+        return self._status_at_the_end()
 
     # --- start
 
@@ -273,6 +273,7 @@ class Hub:
             self._runner.loop.stop()
             return
         self._stop_began_s = self._said_s = time.monotonic()
+        self.supervisor.forced.clear()  # from now on they count
         self._actor.notify("rig.stopping")
         for child in self.supervisor.children.values():
             if child.name != STEWARD:
@@ -295,6 +296,12 @@ class Hub:
             self._said_s = now_s
             names = ", ".join(child.name for child in alive if child.name != STEWARD or len(alive) == 1)
             self._say(f"waiting for {names} to finish ({now_s - self._stop_began_s:.0f} s; Ctrl-C again to force)")
+
+    def _status_at_the_end(self) -> int:
+        if not self.supervisor.forced:
+            return 0
+        self._say(f"ended by force: {', '.join(self.supervisor.forced)}; what they had open may not be whole")
+        return codes_of(DeadlineError).exit_code
 
     def _close_console(self) -> None:
         if self._console_fd is not None:

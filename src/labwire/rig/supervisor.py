@@ -106,6 +106,8 @@ class Supervisor:
         self._loop = loop
         self._on_died, self._on_stopped, self._on_stderr = on_died, on_stopped, on_stderr
         self.children: dict[str, Child] = {}
+        self.forced: list[str] = []
+        """Actors that did not finish when they were asked to."""
 
     def add(self, spec: ActorSpec) -> Child:
         """Take an actor in, without starting it."""
@@ -205,6 +207,8 @@ class Supervisor:
         child.process, child.services = None, []
         self._cancel_timers(child)
         asked, child.state = child.state is State.STOPPING, State.STOPPED
+        if asked and code < 0:
+            self.forced.append(child.name)
         if not asked and code in _HOPELESS:
             child.last_error = child.stderr.last
             self._on_died(child, f"cannot run: {child.last_error}")

@@ -235,7 +235,7 @@ def _check_device(path: Path) -> None:
     if not path.exists():
         found = sorted(str(other) for other in path.parent.glob("video*"))
         there = f"there are {', '.join(found)}" if found else f"there is no {path.parent}/video* at all"
-        raise DeviceError(f"no camera {path}: {there}. Is it plugged in?", path=str(path), found=found)
+        raise DeviceError(f"no camera {path} (is it plugged in?): {there}", path=str(path), found=found)
     if not os.access(path, os.R_OK | os.W_OK):
         raise DeviceError(
             f"no permission to use {path}: join the group that owns it (sudo usermod -aG video $USER), "
