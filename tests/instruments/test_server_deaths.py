@@ -12,7 +12,7 @@ import pytest
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
 from labwire.instruments import life
 from labwire.instruments.config import LimitsConfig
-from labwire.instruments.life import back_off_s
+from labwire.instruments.restart_policy import back_off_s
 from labwire.instruments.status import State
 from tests.instruments.server_kit import arrays_left, config, kill, serving, unique, wait_until
 

@@ -77,7 +77,7 @@ class Instrument:
         with life.changed:
             while life.exchange is None:
                 now_s = time.monotonic()
-                soon = life.state is State.BACKING_OFF and life.due_s <= now_s
+                soon = life.state is State.STARTING or (life.state is State.BACKING_OFF and life.due_s <= now_s)
                 if not (soon or life.asked_to_start):
                     raise self._why_not()
                 if now_s >= deadline_s:

@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from labwire.errors import ConfigError, LabwireError, MissingExtraError, ResourceError, codes_of
+from labwire.errors import ConfigError, LabwireError, ResourceError
 from labwire.instruments.commands import CommandMaker
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange import Exchange
 from labwire.instruments.incarnation import Incarnation, Links, Origin, why_ended
 from labwire.instruments.reporter import EventLimit
+from labwire.instruments.restart_policy import HOPELESS_CODES, RestartPolicy, why_to_give_up
 from labwire.instruments.status import Counts, State
 from labwire.instruments.supervision import Supervisor, Timer
 from labwire.instruments.worker_output import WorkerOutput
 from labwire.wire.instrument_message import Command, CommandResponse
 
-FIRST_BACK_OFF_S = 0.2
-LONGEST_BACK_OFF_S = 10.0
 TERMINATE_LIMIT_S = 2.0
 """How long a worker that did not end when asked may take to end after SIGTERM, before SIGKILL."""
 LAST_WORDS_S = 0.2
@@ -31,7 +30,6 @@ BURIAL_LIMIT_S = 5.0
 CHECK_S = 0.25
 """How often heartbeats and stuck commands are looked at."""
 _FAIL_CALLERS_S = 0.03
-_HOPELESS = {codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code}
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +74,7 @@ class Life:
         self.due_s = 0.0
         """When it starts again, for state BACKING_OFF."""
         self.counts = Counts()
-        self._deaths_in_row = 0
+        self._policy = RestartPolicy(config)
         self._start_again = self._exited = self._buried = False
         self._failed_calls = 0
         self._timers: list[Timer] = []
@@ -112,20 +110,21 @@ class Life:
 
     def _begin(self) -> None:
         if self.incarnation is None:
-            self._deaths_in_row = 0
             self._cancel_timers()
+            self._policy.forget()
+            self._has_begun(State.STARTING)
             self._launch()
         elif self.state is State.STOPPING:
-            self._start_again = True
-            return  # asked_to_start stays until it is launched
-        elif self.incarnation.exchange.death is not None:
-            return  # its worker has just died: `_died` goes on
-        self._has_begun()
+            self._start_again = True  # asked_to_start stays until it is launched
+        elif self.incarnation.exchange.death is None:
+            self._has_begun(self.state)
+        # else its worker has just died: `_died` goes on
 
-    def _has_begun(self) -> None:
+    def _has_begun(self, state: State) -> None:
         with self.changed:
             self.asked_to_start = False
             self.deaths_before = self.deaths
+            self.state = state
             self.changed.notify_all()
 
     def _launch(self) -> None:
@@ -192,7 +191,7 @@ class Life:
         self._set(State.READY)
         if incarnation.process is None and incarnation.pidfd >= 0:
             self._house.supervisor.watch(incarnation.pidfd, lambda: self._foreign_ended(incarnation))
-        kind = "restarted" if self._deaths_in_row else "started"
+        kind = "restarted" if self._policy.deaths_in_row else "started"
         data = {"pid": incarnation.pid, "incarnation": self.incarnations, "queue": self._config.queue}
         self._report(kind, {**data, "start_s": now_s - incarnation.started_s})
 
@@ -207,25 +206,11 @@ class Life:
         self._later(CHECK_S, lambda: self._check(incarnation))
         if self.state is State.WAITING and incarnation.is_replaced():
             self._bury(incarnation, "somebody else has made queues of that name")
-        if self.state is not State.READY:
-            return
-        exchange, config = incarnation.exchange, self._config
-        exchange.ledger.check_stuck()
-        silent_s = exchange.last_look_s - (exchange.last_sign_s or exchange.last_look_s)
-        if silent_s > config.heartbeat_timeout_s:
-            self._give_up_on(incarnation, f"sent no heartbeat for {silent_s:.1f} s")
-        since_s = exchange.ledger.stuck_since_s
-        if config.stuck_restart_s is not None and since_s is not None:
-            stuck_s = time.monotonic() - since_s
-            if stuck_s > config.stuck_restart_s:
-                self._give_up_on(incarnation, f"was stuck for {stuck_s:.1f} s")
-
-    def _give_up_on(self, incarnation: Incarnation, why: str) -> None:
-        if incarnation.process:
-            incarnation.signal(signal.SIGKILL, why)
-        else:
-            incarnation.killed_why = why
-            self._bury(incarnation, why)
+        if self.state is State.READY and (why := why_to_give_up(incarnation.exchange, self._config, time.monotonic())):
+            if incarnation.process:
+                incarnation.signal(signal.SIGKILL, why)
+            else:
+                self._bury(incarnation, why)
 
     def _is_lost(self, incarnation: Incarnation, why: str, *, fatal: bool) -> None:
         """The worker has said that it dies, or its end of the queue is gone."""
@@ -262,17 +247,17 @@ class Life:
 
     def _bury(self, incarnation: Incarnation, why: str) -> None:
         """Let nobody wait for this worker any more."""
-        self._cancel_timers()
+        exchange, stopping = incarnation.exchange, self.state is State.STOPPING
         with self.changed:
             self.exchange = None
-            if self.state is not State.STOPPING:
+            if not stopping:
                 self.last_error, self.due_s = why, 0.0
                 self.state = State.BACKING_OFF
             self.changed.notify_all()
-        exchange = incarnation.exchange
         if exchange.death is not None:
             return
-        exchange.die("it was stopped" if self.state is State.STOPPING else why)
+        self._cancel_timers()
+        exchange.die("it was stopped" if stopping else why)
         # The standby does it; where a user's callback holds it up, callers do not wait for that.
         self._later(_FAIL_CALLERS_S, exchange.fail_callers)
         self._later(BURIAL_LIMIT_S, lambda: self._is_not_buried(incarnation))
@@ -302,18 +287,23 @@ class Life:
             self._stopped(data)
             return
         if self._config.external and incarnation.ready_s is None:
-            self._launch()  # nobody died: other queues stand under its name now
+            self.due_s = time.monotonic() + CHECK_S  # nobody died: other queues stand under its name now
+            self._later(CHECK_S, self._launch)
             return
         if incarnation.exchange.ledger.answered:
-            self._deaths_in_row = 0
-        hopeless = code in _HOPELESS and incarnation.ready_s is None
-        why = self.last_error
-        if incarnation.lost_why and not incarnation.killed_why:
-            why = f"{incarnation.lost_why}; {why}"  # what it said itself tells most
-        elif code is not None and code > 0 and self._output and self._output.last and not incarnation.killed_why:
-            why = f"{why}: {self._output.last}"
-        self.last_error = why
-        self._died({"why": why, **data}, hopeless=hopeless)
+            self._policy.forget()
+        self.last_error = why = self._why_died(incarnation, code)
+        self._died({"why": why, **data}, hopeless=code in HOPELESS_CODES and incarnation.ready_s is None)
+
+    def _why_died(self, incarnation: Incarnation, code: int | None) -> str:
+        """Return how it ended, with the best of what it said itself."""
+        if incarnation.killed_why:
+            return self.last_error
+        if incarnation.lost_why:
+            return f"{incarnation.lost_why}; {self.last_error}"
+        if code and code > 0 and self._output and self._output.last:
+            return f"{self.last_error}: {self._output.last}"
+        return self.last_error
 
     def _stopped(self, data: dict[str, Any]) -> None:
         self._set(State.STOPPED)
@@ -323,26 +313,23 @@ class Life:
 
     def _died(self, data: dict[str, Any], *, hopeless: bool) -> None:
         self.deaths += 1
-        self._deaths_in_row += 1
-        tries = self._config.restart_tries
         if self.asked_to_start and self.start_error is None:
             self._report("died", {**data, "starts_again_in_s": 0.0})
             self._begin()
             return
-        if self._config.external and self.start_error is None:
-            self._deaths_in_row = 1  # it is not we who start it: new queues cost nothing
-        if not self._config.restart or hopeless or self._deaths_in_row > tries:
+        next_start = self._policy.after_death(
+            hopeless=hopeless, free=self._config.external and self.start_error is None
+        )
+        if next_start.delay_s is None:
             self._set(State.GIVEN_UP)
             self._report("died", data)
-            why = "restart is off" if not self._config.restart else f"{self._deaths_in_row} deaths in a row"
-            self._report("given_up", {"why": "it can never run" if hopeless else why, "last_error": self.last_error})
+            self._report("given_up", {"why": next_start.why, "last_error": self.last_error})
             return
-        delay_s = back_off_s(self._deaths_in_row)
-        self.due_s = time.monotonic() + delay_s
+        self.due_s = time.monotonic() + next_start.delay_s
         self._set(State.BACKING_OFF)
-        self._report("died", {**data, "starts_again_in_s": delay_s})
-        if delay_s:
-            self._later(delay_s, self._relaunch)
+        self._report("died", {**data, "starts_again_in_s": next_start.delay_s})
+        if next_start.delay_s:
+            self._later(next_start.delay_s, self._relaunch)
         else:
             self._relaunch()
 
@@ -370,8 +357,10 @@ class Life:
         self._cancel_timers()
         self.exchange = None
         self._set(State.STOPPING)
-        if incarnation.exchange.death is not None:
-            return  # it has just died by itself
+        if incarnation.exchange.death is not None:  # it has just died by itself, or is about to
+            self._later(LAST_WORDS_S, lambda: incarnation.signal(signal.SIGKILL))
+            self._later(BURIAL_LIMIT_S, lambda: self._is_not_buried(incarnation))
+            return
         if waited_for:
             self._bury(incarnation, "")
             return
@@ -394,10 +383,3 @@ class Life:
     def _pass_on_output(self) -> None:
         if self._output and not self._output.read():
             self._house.supervisor.unwatch(self._output.fd)
-
-
-def back_off_s(deaths_in_row: int) -> float:
-    """Return how long to wait before a worker is started again: at once, then 0.2 s, doubling up to 10 s."""
-    if deaths_in_row <= 1:
-        return 0.0
-    return min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(deaths_in_row - 2, 30))
