@@ -59,6 +59,14 @@ _COMMANDS = (
         "Show the instruments' queues on this computer, without taking a message out of them.\n\n"
         "With --clean, those that a dead server left are removed, after a question.",
     ),
+    Command(
+        "init",
+        "labwire.cli.init:init",
+        RIG,
+        "Ask a few questions and write a rig file.\n\n"
+        "What an option says is not asked; without a terminal nothing is. Example: "
+        "`labwire init --eyes simulated --camera demo --instrument DMM1=simulated_multimeter`.",
+    ),
     Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files."),
     Command(
         "doctor",
@@ -122,6 +130,14 @@ _COMMANDS = (
         "Run a Python file of commands to instruments.\n\n"
         "The file can use `rig`, `instrument(NAME)`, `progress(ITERABLE)` and `args` at once. Example: "
         "`for volts in progress(range(10)): instrument('DMM1').measure_voltage(range=volts)`.",
+    ),
+    Command(
+        "send",
+        "labwire.cli.send_images:send",
+        TALK,
+        "Stream one run of a simulated or replayed detector to writers.\n\n"
+        "Needs no rig. It prints what became of the images; the exit status tells whether all were stored. Example: "
+        "`labwire send --listen tcp://127.0.0.1:9100 --images 100 --file-prefix test --wait-writers 2`.",
     ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )

@@ -1,0 +1,1 @@
+"""Where the images of a run go: each module is one way."""
