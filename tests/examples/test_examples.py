@@ -72,6 +72,20 @@ def test_every_script_is_run() -> None:
     }
 
 
+def test_every_rig_is_started() -> None:
+    assert {path.stem for path in (EXAMPLES / "rigs").glob("*.toml")} == {"bench", "eye-tracking"}
+
+
+def test_eye_tracking(tmp_path: Path) -> None:
+    text = (EXAMPLES / "rigs" / "eye-tracking.toml").read_text()
+    with running_rig(tmp_path, text) as rig, rig.connect() as client:
+        assert rig.ready.failed == []
+        with client.subscribe("pupil.", "gaze.", "frame.world") as bus:
+            wanted = {"pupil.0.2d", "pupil.1.3d", "gaze.3d.01.", "frame.world"}
+            while wanted:
+                wanted.discard(bus.recv(timeout_s=20).topic)
+
+
 def test_the_bench(tmp_path: Path) -> None:
     text = (EXAMPLES / "rigs" / "bench.toml").read_text()
     dmm, crash = f"DMM{os.getpid()}", f"CRASH{os.getpid()}"  # other runs of the tests must not have these names

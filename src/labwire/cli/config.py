@@ -75,7 +75,12 @@ def parts_of(config: RigConfig) -> list[str]:
     """Return what a rig is made of, in the order of the rig file."""
     named = [
         f"{kind} {name}"
-        for kind, table in (("camera", config.cameras), ("source", config.sources), ("actor", config.actors))
+        for kind, table in (
+            ("camera", config.cameras),
+            ("source", config.sources),
+            ("instrument", config.instruments),
+            ("actor", config.actors),
+        )
         for name in table
     ]
     return [*named, *(["recorder"] if config.recorder else []), *(["file backend"] if config.file_ipc else [])]

@@ -1,0 +1,124 @@
+"""``labwire init``: ask a few questions, write a rig file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from labwire.cli.connection import JsonFlag
+from labwire.cli.output import remark, write_json, write_line
+from labwire.cli.program import program_name
+from labwire.errors import LabwireError, StateError
+from labwire.rig.new_rig import DEMO, NONE, SIMULATED, NewRig, check_text, name_from, parse_instrument, rig_text
+from labwire.rig.rig_file import schema as rig_schema
+
+SCHEMA_FILE = "rig.schema.json"
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def init(  # noqa: PLR0913 - each option answers one question
+    rig: Annotated[Path, Parameter(name="RIG.toml")] = Path("rig.toml"),
+    /,
+    *,
+    name: str | None = None,
+    eyes: str | None = None,
+    camera: str | None = None,
+    instrument: Annotated[list[str] | None, Parameter(negative="")] = None,
+    recordings: str | None = None,
+    allow: Annotated[list[str] | None, Parameter(negative="")] = None,
+    yes: Flag = False,
+    schema: Flag = False,
+    force: Flag = False,
+    json: JsonFlag = False,
+) -> None:
+    """Ask a few questions and write a rig file. What an option says is not asked; without a terminal nothing is.
+
+    Args:
+        rig: The file to write.
+        name: Name of the rig; by default that of the folder.
+        eyes: Eye tracker: simulated or none.
+        camera: Camera: its number, the path of a video file, demo or none.
+        instrument: An instrument: NAME=DRIVER, or NAME=RESOURCE for one that speaks SCPI; may be given many times.
+        recordings: Folder of the sessions, or none.
+        allow: A network that may connect, as 192.168.1.0/24; may be given many times. Default: this computer only.
+        yes: Ask nothing.
+        schema: Write rig.schema.json beside it, by which editors complete and check the file.
+        force: Replace a file that is there.
+        json: Print JSON.
+    """
+    if rig.exists() and not force:
+        raise StateError(f"{rig} is there already and was left as it is: --force replaces it", file=str(rig))
+    said = {
+        "name": name,
+        "eyes": eyes,
+        "camera": camera,
+        "instruments": dict(map(parse_instrument, instrument)) if instrument is not None else None,
+        "recordings": recordings,
+        "allow": tuple(allow) if allow is not None else None,
+    }
+    new = NewRig(name=name_from(rig.absolute().parent.name))
+    new = msgspec.structs.replace(new, **{key: value for key, value in said.items() if value is not None})
+    if sys.stdin.isatty() and not yes:
+        new = ask(new, {key for key, value in said.items() if value is None})
+    _write(rig, new, schema=schema)
+    if json:
+        write_json({"file": str(rig), "name": new.name})
+    else:
+        write_line(f"{rig} is written; start it with: {program_name()} run {rig}")
+
+
+def ask(new: NewRig, open_questions: set[str], read: Callable[[str], str] = input) -> NewRig:
+    """Ask what is open; an empty answer keeps what is there.
+
+    Args:
+        new: What holds if nothing is answered.
+        open_questions: Fields of `NewRig` to ask for.
+        read: Shows a question and returns the answer.
+    """
+    questions = {
+        "name": "name of the rig",
+        "eyes": f"eye tracker: {SIMULATED} or {NONE}",
+        "camera": f"camera: its number, a video file, {DEMO} or {NONE}",
+        "recordings": f"folder for recordings, or {NONE}",
+    }
+    for field, question in questions.items():
+        if field in open_questions:
+            answer = read(f"{question} [{getattr(new, field)}]: ").strip()
+            new = msgspec.structs.replace(new, **{field: answer}) if answer else new
+    if "instruments" in open_questions:
+        new = msgspec.structs.replace(new, instruments=_ask_instruments(read))
+    if "allow" in open_questions:
+        answer = read("networks that may connect, as 192.168.1.0/24 [none, this computer only]: ")
+        networks = tuple(answer.replace(",", " ").split())
+        new = msgspec.structs.replace(new, allow=() if networks == (NONE,) else networks)
+    return new
+
+
+def _ask_instruments(read: Callable[[str], str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    while answer := read("an instrument, as DMM1=simulated_multimeter [no more]: ").strip():
+        try:
+            name, what = parse_instrument(answer)
+        except LabwireError as error:
+            remark(error.message)
+        else:
+            found[name] = what
+    return found
+
+
+def _write(rig: Path, new: NewRig, *, schema: bool) -> None:
+    text = rig_text(new, schema_file=SCHEMA_FILE if schema else "")
+    check_text(text, rig)
+    if schema:
+        rig.with_name(SCHEMA_FILE).write_bytes(_schema_bytes())
+    rig.write_text(text, encoding="utf-8")
+
+
+def _schema_bytes() -> bytes:
+    return msgspec.json.format(msgspec.json.encode(rig_schema()), indent=2) + b"\n"

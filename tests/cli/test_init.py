@@ -1,0 +1,140 @@
+"""``labwire init`` writes rig files that pass the check."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from labwire.cli.init import ask
+from labwire.cli.main import main
+from labwire.rig.new_rig import NewRig, name_from
+from labwire.rig.rig_file import load_rig
+from tests.rig_fixture import environment
+from tests.terminal import on_a_terminal
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["init", *arguments])
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+@pytest.fixture(autouse=True)
+def nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Path:
+    return tmp_path / "rig.toml"
+
+
+def test_options_are_answers(capsys: pytest.CaptureFixture[str], rig: Path) -> None:
+    options = ["--name", "lab", "--eyes", "simulated", "--camera", "0", "--recordings", "data"]
+    instruments = ["--instrument", "DMM1=simulated_multimeter", "--instrument", "PSU=TCPIP0::10.0.0.9::INSTR"]
+    code, out, err = run(capsys, str(rig), *options, *instruments, "--allow", "10.0.0.0/8", "--schema")
+    assert (code, err) == (0, "")
+    assert f"run {rig}" in out
+    config = load_rig(rig)
+    assert config.name == "lab"
+    assert list(config.sources) == ["eyes"]
+    assert config.cameras["world"].camera == 0
+    assert config.instruments["DMM1"].driver == "simulated_multimeter"
+    psu = config.instruments["PSU"]
+    assert (psu.driver, psu.options) == ("scpi", {"resource": "TCPIP0::10.0.0.9::INSTR"})
+    assert config.recorder
+    assert config.recorder.root == str(rig.parent / "data")
+    assert (config.network.listen, config.network.allow) == ("0.0.0.0", ["10.0.0.0/8"])
+    assert rig.read_text().startswith("#:schema rig.schema.json\n")
+    schema = json.loads((rig.parent / "rig.schema.json").read_bytes())
+    jsonschema.validate(tomllib.loads(rig.read_text()), schema)
+
+
+def test_without_a_word_it_is_a_rig_that_records(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "Müllers Labor"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert run(capsys, "--yes", "--json")[:2] == (0, '{"file":"rig.toml","name":"M-llers-Labor"}\n')
+    config = load_rig("rig.toml")
+    assert config.recorder
+    assert not config.network.exposed
+    assert [config.cameras, config.sources, config.instruments] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--camera", "nothere.mp4"], "there is no file"),
+        (["--eyes", "left"], "simulated"),
+        (["--instrument", "DMM1"], "NAME=DRIVER"),
+        (["--instrument", "D M=x"], "NAME=DRIVER"),
+        (["--instrument", "hub=simulated_multimeter"], "belongs to the rig itself"),
+        (["--name", "a b", "--allow", "here"], "2 mistakes"),
+    ],
+)
+def test_answers_that_make_no_rig(
+    capsys: pytest.CaptureFixture[str], rig: Path, options: list[str], words: str
+) -> None:
+    code, _, err = run(capsys, str(rig), *options)
+    assert code != 0
+    assert words in err
+    assert not rig.exists()
+
+
+def test_a_file_that_is_there_stays(capsys: pytest.CaptureFixture[str], rig: Path) -> None:
+    rig.write_text("# mine\n")
+    code, _, err = run(capsys, str(rig))
+    assert (code != 0, "--force" in err, rig.read_text()) == (True, True, "# mine\n")
+    assert run(capsys, str(rig), "--force")[0] == 0
+    assert load_rig(rig).recorder
+
+
+def test_only_what_is_open_is_asked() -> None:
+    answers = {"name": "", "camera": "demo", "an instrument": "", "networks": "10.0.0.0/8, 10.1.0.0/16"}
+
+    def read(question: str) -> str:
+        return answers.pop(next(one for one in answers if question.startswith(one)))
+
+    new = ask(NewRig(name="given"), {"name", "camera", "instruments", "allow"}, read)
+    assert not answers
+    assert (new.name, new.camera, new.allow) == ("given", "demo", ("10.0.0.0/8", "10.1.0.0/16"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo terminal")
+def test_a_person_answers(tmp_path: Path) -> None:
+    with on_a_terminal([sys.executable, "-m", "labwire", "init"], env=environment(tmp_path), cwd=tmp_path) as terminal:
+        for question, answer in (
+            ("name of the rig", "bench"),
+            ("eye tracker", "simulated"),
+            ("camera", ""),
+            ("folder for recordings", "none"),
+            ("an instrument", "oops"),
+            ("NAME=DRIVER", "DMM1=simulated_multimeter"),
+            ("an instrument", ""),
+            ("networks", ""),
+        ):
+            terminal.wait_for(question)
+            terminal.type(f"{answer}\n")
+        terminal.wait_for("is written")
+    config = load_rig(tmp_path / "rig.toml")
+    assert (config.name, list(config.sources), list(config.instruments)) == ("bench", ["eyes"], ["DMM1"])
+    assert config.recorder is None
+
+
+def test_names_of_folders() -> None:
+    assert [name_from(name) for name in ("eyes", "my lab", "-x-", "ü", "a" * 99)] == [
+        "eyes",
+        "my-lab",
+        "x",
+        "rig",
+        "a" * 64,
+    ]
