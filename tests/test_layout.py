@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 MAX_LINES = 500
 # What each optional distribution is imported as, where that differs from its name.
-IMPORT_NAMES = {"opencv-python-headless": "cv2"}
+IMPORT_NAMES = {"opencv-python-headless": "cv2", "prometheus-client": "prometheus_client"}
 # Nothing but arithmetic on arrays: without the extra there is nothing of them to import, and they say so.
 ALL_EXTRA = ["labwire.sources.diffraction"]
 
