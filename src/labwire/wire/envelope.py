@@ -72,9 +72,9 @@ def encode_envelope(envelope: Envelope) -> bytes:
     if type(envelope.timestamp) is not int or not 0 <= envelope.timestamp <= MAX_TIMESTAMP_US:
         raise UsageError(f"a timestamp is a whole number of microseconds since 1970, not {envelope.timestamp!r}")
     try:
-        payload = msgspec.to_builtins(envelope.payload, enc_hook=_plain_number, str_keys=True)
-        _refuse_not_finite(payload, "payload")
-        line = _encoder.encode(Envelope(envelope.type, envelope.timestamp, payload))
+        line = _encoder.encode(envelope)
+        if b"null" in line:  # perhaps a number that is not finite: the encoder writes null for it
+            _refuse_not_finite(msgspec.to_builtins(envelope.payload, enc_hook=_plain_number, str_keys=True), "payload")
     except (TypeError, ValueError, NotImplementedError, OverflowError, RecursionError) as error:
         raise UsageError(f"{envelope.type} payload cannot be written as JSON: {error}") from error
     if len(line) >= MAX_LINE_BYTES:
@@ -151,7 +151,7 @@ def _plain_number(value: object) -> object:
 
 
 def _refuse_not_finite(value: Any, where: str) -> None:
-    # The encoder would write null for NaN: a reader could not tell it from "not measured".
+    # A reader could not tell null from "not measured".
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError(f"{where} is {value}, and JSON has finite numbers only")
@@ -168,5 +168,5 @@ def _show(line: bytes | bytearray | memoryview) -> str:
     return f"{head!r}{'…' if len(line) > _SHOWN_BYTES else ''} ({len(line)} bytes)"
 
 
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=_plain_number)
 _decoder = msgspec.json.Decoder(Envelope)
