@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import msgspec
+from labwire.wire.json_text import encode_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,25 +42,4 @@ def console(*, stderr: bool = False) -> Console:
 
 def to_json(value: object) -> str:
     """Return a value as JSON on one line, whatever a foreign sender put into it."""
-    try:
-        return _encoder.encode(value).decode()
-    except (TypeError, ValueError, OverflowError):  # a key or a value that JSON has no form for
-        return _encoder.encode(_plain(value)).decode()
-
-
-def _as_text(value: object) -> str:
-    return repr(value)
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_as_text)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
-        return {key if isinstance(key, str) else repr(key): _plain(inner) for key, inner in items}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in cast("list[Any]", value)]
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return repr(value)
-    return value
+    return encode_json(value).decode()
