@@ -50,6 +50,17 @@ def test_step_forward_is_followed() -> None:
     assert anchor.held_back_s == 0
 
 
+def test_each_step_is_told_once() -> None:
+    clocks = Clocks()
+    anchor = clocks.anchor()
+    for step in (0, -3600, 7, 0):
+        clocks.pass_ns(SECOND)
+        clocks.wall += step * SECOND
+        assert anchor.take_step_s() == step
+    clocks.wall += SECOND // 20  # slewed
+    assert anchor.take_step_s() == 0
+
+
 @given(st.lists(st.tuples(st.integers(0, SECOND), st.integers(-10 * SECOND, 10 * SECOND)), max_size=30))
 def test_never_goes_back(moves: list[tuple[int, int]]) -> None:
     clocks = Clocks()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from labwire.errors import UsageError
 
 _OFFSET_BYTES = 8
-_FORWARD_STEP_NS = 100_000_000  # NTP slews what is smaller; a slewed clock takes the monotonic clock along
+_STEP_NS = 100_000_000  # NTP slews what is smaller; a slewed clock takes the monotonic clock along
 
 
 def monotonic_s() -> float:
@@ -123,7 +123,7 @@ class EpochAnchor:
         self, monotonic_ns: Callable[[], int] = time.monotonic_ns, epoch_ns: Callable[[], int] = time.time_ns
     ) -> None:
         self._monotonic_ns, self._epoch_ns = monotonic_ns, epoch_ns
-        self._offset_ns = epoch_ns() - monotonic_ns()
+        self._offset_ns = self._seen_ns = epoch_ns() - monotonic_ns()
 
     def at(self, monotonic_s: float) -> int:
         """Return microseconds since the epoch for a moment on the monotonic clock, given in seconds."""
@@ -140,7 +140,16 @@ class EpochAnchor:
         """How far the wall clock was stepped back since the anchor was taken, in seconds; 0 when it was not."""
         return max(0.0, (self._offset_ns - (self._epoch_ns() - self._monotonic_ns())) / 1e9)
 
+    def take_step_s(self) -> float:
+        """Return how far the wall clock was stepped since this was last called, in seconds, forward if positive.
+
+        0.0 if it was not; what is below 0.1 s counts as no step.
+        """
+        seen_ns = self._epoch_ns() - self._monotonic_ns()
+        step_ns, self._seen_ns = seen_ns - self._seen_ns, seen_ns
+        return step_ns / 1e9 if abs(step_ns) > _STEP_NS else 0.0
+
     def _follow(self) -> None:
         offset_ns = self._epoch_ns() - self._monotonic_ns()
-        if offset_ns - self._offset_ns > _FORWARD_STEP_NS:
+        if offset_ns - self._offset_ns > _STEP_NS:
             self._offset_ns = offset_ns
