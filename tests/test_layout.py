@@ -18,7 +18,12 @@ MAX_LINES = 500
 # What each optional distribution is imported as, where that differs from its name.
 IMPORT_NAMES = {"opencv-python-headless": "cv2", "prometheus-client": "prometheus_client"}
 # Nothing but arithmetic on arrays: without the extra there is nothing of them to import, and they say so.
-ALL_EXTRA = ["labwire.sources.diffraction"]
+ALL_EXTRA = [
+    "labwire.sources.diffraction",
+    "labwire.vitals.face",
+    "labwire.vitals.frame",
+    "labwire.vitals.patch_shift",
+]
 
 MODULES = sorted(
     ".".join(path.relative_to(SRC).with_suffix("").parts).removesuffix(".__init__")

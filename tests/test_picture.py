@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import pytest
@@ -155,3 +157,9 @@ def test_any_bytes_decode_or_are_refused_in_our_words(tail: bytes, at: int) -> N
             assert decode_jpeg(data).dtype == np.uint8
         except LabwireError:
             pass
+
+
+@pytest.mark.parametrize(("reduce", "size"), [(1, (48, 64)), (2, (24, 32)), (4, (12, 16)), (8, (6, 8))])
+def test_jpeg_is_decoded_to_a_part_of_its_size(reduce: Literal[1, 2, 4, 8], size: tuple[int, int]) -> None:
+    assert decode_jpeg(JPEG, reduce=reduce).shape == (*size, 3)
+    assert decode_jpeg(JPEG, gray=True, reduce=reduce).shape == size
