@@ -272,7 +272,7 @@ def _received(subscription: Any, number: int) -> bool:
 def test_the_clock_offset_lies_within_its_uncertainty(small: SmallRig, rig: Rig) -> None:
     offset = rig.clock_offset()
     assert abs(offset.offset_s - small.offset_s) <= offset.uncertainty_s
-    assert offset.uncertainty_s == offset.round_trip_s / 2
+    assert offset.uncertainty_s <= offset.round_trip_s / 2
     assert abs(rig.now() - time.monotonic() - small.offset_s) < 1
     small.offset_s = -1000.0
     rig.request("T 5")  # whoever sets the clock himself is not told an old time

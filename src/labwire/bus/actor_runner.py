@@ -23,6 +23,7 @@ from labwire.bus.operation_server import OperationServer
 from labwire.bus.publisher import Publisher
 from labwire.bus.rpc_client import RpcClient
 from labwire.clock import RigClock
+from labwire.clock_offset import measure_offset
 from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import offered_by
@@ -36,6 +37,8 @@ _READY_STEP_MS = 20
 _READY_TOPIC = "bus.ready"
 _ALWAYS_HEARD = ("meta.should_doc", "clock.changed")
 _FOLLOW_CLOCK_S = 10.0  # clocks of two computers drift apart by up to 0.1 ms a second
+_ROUND_TRIPS = 10
+_OFFSET_TOPIC = "clock.offset"
 _HELLO_S = 1.0
 _BATCH = 100
 NOISY_HZ = 10.0
@@ -311,26 +314,25 @@ class ActorRunner:
             self._publisher.publish("bus.report", report)
 
     def _follow_clock(self) -> None:
-        """On another computer: measure the offset of rig time by the best of ten round trips."""
+        """On another computer: measure the offset of rig time, follow it, and tell on the bus how well it is known."""
         remote = self._context.socket(zmq.REQ)
         remote.linger = 0
         remote.rcvtimeo = 2000
         remote.connect(self._spec.wiring.remote_url)
-        best: tuple[float, float] | None = None
+
+        def ask() -> float:
+            remote.send(b"t")
+            return float(remote.recv())
+
         try:
-            for _ in range(10):
-                before = time.monotonic()
-                remote.send(b"t")
-                rig_time = float(remote.recv())
-                after = time.monotonic()
-                trial = after - before, rig_time - (before + after) / 2
-                best = min(best, trial) if best else trial
+            offset = measure_offset(ask, _ROUND_TRIPS)
         except zmq.Again as error:
             raise PeerGoneError(f"the Remote at {self._spec.wiring.remote_url} does not answer") from error
         finally:
             remote.close()
-        if best:
-            self._clock.follow_offset(best[1])
+        self._clock.follow_offset(offset.offset_s)
+        measured = {**msgspec.structs.asdict(offset), "source": self._spec.name, "host": socket.gethostname()}
+        self._publisher.publish_numbered(_OFFSET_TOPIC, {**measured, "timestamp": self._clock.now()})
 
     def _fault(self, error: BaseException, notification: Notification | None = None) -> None:
         what = f" on notification {notification.get('subject')!r}" if notification else ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from labwire.client.clock_offset import ClockOffset
 from labwire.client.ports import Ports
 from labwire.client.rig import Rig, connect
+from labwire.clock_offset import ClockOffset
 
 __all__ = ["ClockOffset", "Ports", "Rig", "connect"]

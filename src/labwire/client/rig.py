@@ -16,11 +16,11 @@ from labwire.bus.intake import TypedMessage
 from labwire.bus.publisher import Publisher
 from labwire.bus.subscription import Subscription
 from labwire.bus.subscription_options import Options
-from labwire.client.clock_offset import ClockOffset, measure_offset
 from labwire.client.connections import Connections
 from labwire.client.instrument import Instrument, RigInstruments, rig_instruments
 from labwire.client.latecomer import LatecomerSubscription
 from labwire.client.ports import Ports
+from labwire.clock_offset import ClockOffset, measure_offset
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError
 from labwire.names import check_subject
 from labwire.operations.actors import Actors
@@ -245,7 +245,7 @@ class Rig:
         """Measure rig time minus this computer's monotonic clock, with its uncertainty.
 
         Args:
-            count: How often to ask; the fastest answer counts.
+            count: How often to ask; what all answers agree on counts.
         """
         return measure_offset(self._ask_time, count)
 
