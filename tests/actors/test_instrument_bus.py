@@ -14,7 +14,7 @@ from labwire.actors import instrument_bus
 from labwire.actors.instrument_bus import InstrumentBus
 from labwire.actors.instrument_replies import result_of, status_of
 from labwire.errors import CommandFailedError, PeerGoneError, UsageError
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.instruments.status import InstrumentStatus, State
 from labwire.operations.instruments import CommandRequest
 from labwire.wire.instrument_message import Command, CommandResponse

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from labwire.instruments import heartbeat
 from labwire.instruments.driver import Driver, Waveform
+from labwire.instruments.worker import heartbeat
 from labwire.strict import Strict
 
 

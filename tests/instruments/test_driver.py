@@ -440,7 +440,7 @@ def test_options_are_checked_before_the_driver_is_made() -> None:
 
 
 def test_the_base_of_drivers_is_light() -> None:
-    code = "import sys, labwire.instruments.worker_process; print(*sys.modules)"
+    code = "import sys, labwire.instruments.worker.process; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {
         "numpy",

@@ -12,7 +12,7 @@ import pytest
 
 from labwire.errors import CommandFailedError, DeviceError, PeerGoneError, StateError
 from labwire.instruments import recording
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.instruments.recording import ARRAYS_FILE, COMMANDS_FILE, CommandRecorder
 from labwire.operations.instruments import CommandRequest
 from labwire.operations.recordable import SessionStart

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
-from labwire.instruments import life
 from labwire.instruments.config import LimitsConfig
-from labwire.instruments.restart_policy import back_off_s
 from labwire.instruments.status import State
+from labwire.instruments.supervision import life
+from labwire.instruments.supervision.restart_policy import back_off_s
 from tests.instruments.server_kit import arrays_left, config, kill, serving, unique, wait_until
 
 DMM1 = unique("DMM1")

@@ -22,8 +22,8 @@ from labwire.errors import (
     StateError,
     UsageError,
 )
-from labwire.instruments import incarnation
 from labwire.instruments.status import State
+from labwire.instruments.supervision import incarnation
 from tests.instruments.server_kit import config, serving, unique, wait_until
 
 DMM1, EXT1 = unique("DMM1"), unique("EXT1")

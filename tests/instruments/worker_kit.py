@@ -22,8 +22,8 @@ from labwire.instruments.config import QueueKind
 from labwire.instruments.driver import Driver, make_driver
 from labwire.instruments.queues.contract import DEPTH, SEND_TIMEOUT_S, MessageQueue, QueuePair, QueueState
 from labwire.instruments.queues.open import create_pair
-from labwire.instruments.worker import Worker
-from labwire.instruments.worker_spec import WorkerSpec
+from labwire.instruments.worker.spec import WorkerSpec
+from labwire.instruments.worker.worker import Worker
 from labwire.testing.processes import end_by_force
 from labwire.wire.instrument_extras import Feature, decode_responses, encode_batch, pack_payload, unpack_payload
 from labwire.wire.instrument_message import (
@@ -242,7 +242,7 @@ def worker_process(driver: str, queue: QueueKind = "socket", *, wait: bool = Tru
     spec = spec_of(driver, queue=queue, **{"name": NAME, **keys})
     with create_pair(queue, spec.name, PROFILES[spec.profile]) as pair, tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "labwire.instruments.worker_process"],
+            [sys.executable, "-m", "labwire.instruments.worker.process"],
             stdin=subprocess.PIPE,
             stdout=stderr,
             stderr=stderr,

@@ -11,7 +11,7 @@ from typing import Any
 from labwire.bounded import BoundedQueue
 from labwire.bus.publisher import Publisher
 from labwire.errors import DeadlineError, StateError
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.instruments.recording import is_array
 from labwire.names import INSTRUMENT
 from labwire.wire.bus_message import Part

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 
 from labwire.actors.instrument_replies import result_of
 from labwire.errors import TooLargeError, UsageError
-from labwire.instruments.acquisition_job import Acquisition, AcquisitionJob, BlockMade
-from labwire.instruments.command_list import CommandList, Done
-from labwire.instruments.dispatch import Dispatcher, Outcome
+from labwire.instruments.calling.acquisition_job import Acquisition, AcquisitionJob, BlockMade
+from labwire.instruments.calling.command_list import CommandList, Done
+from labwire.instruments.calling.dispatch import Dispatcher, Outcome
 from labwire.instruments.recording import is_array
 from labwire.instruments.server import InstrumentServer
 from labwire.operations.instruments import (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.instruments.recording import is_array
 from labwire.instruments.status import InstrumentStatus as ServerStatus
 from labwire.operations.instruments import CommandResult, InstrumentStatus, array_of

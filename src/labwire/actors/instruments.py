@@ -16,12 +16,12 @@ from labwire.actors.instrument_jobs import InstrumentJobs
 from labwire.actors.instrument_replies import result_of, status_of
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.errors import LabwireError, QueueFullError, StateError
+from labwire.instruments.calling.dispatch import Dispatcher, Outcome
 from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.dispatch import Dispatcher, Outcome
 from labwire.instruments.recording import CommandRecorder
 from labwire.instruments.server import InstrumentServer
 from labwire.instruments.status import State
-from labwire.instruments.worker_log import read_line
+from labwire.instruments.worker.log import read_line
 from labwire.names import INSTRUMENT
 from labwire.operations.instrument_api import InstrumentApi
 from labwire.operations.instruments import (

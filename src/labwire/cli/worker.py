@@ -53,8 +53,8 @@ def worker(
     given = parse_fields(options)
 
     from labwire.instruments.queues.open import join_pair
-    from labwire.instruments.worker import run_worker
-    from labwire.instruments.worker_spec import WorkerSpec
+    from labwire.instruments.worker.spec import WorkerSpec
+    from labwire.instruments.worker.worker import run_worker
     from labwire.wire.instrument_message import PROFILES
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-8s %(name)s: %(message)s")

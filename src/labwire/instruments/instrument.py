@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError, UsageError
-from labwire.instruments.calls import check_success, has_waveform, plain_value
-from labwire.instruments.commands import CommandMaker
 from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.exchange import Exchange
-from labwire.instruments.incarnation import ALL_FEATURES, waveform_prefix
-from labwire.instruments.life import TERMINATE_LIMIT_S, House, Life
-from labwire.instruments.name_lock import NameLock
+from labwire.instruments.exchange.calls import check_success, has_waveform, plain_value
+from labwire.instruments.exchange.commands import CommandMaker
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.queues.contract import QueueState
 from labwire.instruments.status import InstrumentStatus, State
+from labwire.instruments.supervision.incarnation import ALL_FEATURES, waveform_prefix
+from labwire.instruments.supervision.life import TERMINATE_LIMIT_S, House, Life
+from labwire.instruments.supervision.name_lock import NameLock
 from labwire.instruments.waveforms import open_waveform
 from labwire.wire.instrument_extras import Feature, WaveformHandle
 from labwire.wire.instrument_message import PROFILES, CommandResponse

@@ -11,7 +11,7 @@ import msgspec
 
 from labwire.bounded import BoundedQueue
 from labwire.errors import DeviceError, StateError
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
 
 STREAM = "instruments"

@@ -12,11 +12,11 @@ from typing import Any, Self
 from labwire.errors import ConfigError, LabwireError, NotFoundError, StateError
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.instrument import Instrument
-from labwire.instruments.life import House
 from labwire.instruments.linux import check_linux
-from labwire.instruments.reporter import Reporter
 from labwire.instruments.status import InstrumentStatus
-from labwire.instruments.supervision import Supervisor
+from labwire.instruments.supervision.life import House
+from labwire.instruments.supervision.reporter import Reporter
+from labwire.instruments.supervision.supervisor import Supervisor
 from labwire.names import check_actor_name
 from labwire.wire.instrument_message import Command, CommandResponse
 

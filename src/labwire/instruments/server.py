@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from labwire.instruments.acquisition import Acquisition, BlockCall, check_credits
 from labwire.instruments.api import InstrumentApi
-from labwire.instruments.barrier import Barrier, run_barrier
-from labwire.instruments.calls import Call, FutureCall, ValueOf, deadline_of
+from labwire.instruments.calling.acquisition import Acquisition, BlockCall, check_credits
+from labwire.instruments.calling.barrier import Barrier, run_barrier
+from labwire.instruments.calling.pipeline import DEFAULT_WINDOW, Pipeline
+from labwire.instruments.exchange.calls import Call, FutureCall, ValueOf, deadline_of
 from labwire.instruments.instrument import Instrument
-from labwire.instruments.pipeline import DEFAULT_WINDOW, Pipeline
 from labwire.instruments.queues.contract import QueueState
 from labwire.instruments.roster import Roster
 from labwire.wire.instrument_extras import NOOP, Feature

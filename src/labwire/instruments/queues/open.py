@@ -13,8 +13,8 @@ from labwire.wire.instrument_message import SPEC, Profile
 def create_pair(kind: QueueKind, name: str, profile: Profile = SPEC) -> QueuePair:
     """Create a fresh pair of queues; closing it removes their names.
 
-    What stands under the names already is replaced: hold the name's lock (`labwire.instruments.name_lock`), so that it
-    is nobody's.
+    What stands under the names already is replaced: hold the name's lock, so that it is nobody's
+    (`labwire.instruments.supervision.name_lock`).
 
     Args:
         kind: See `labwire.instruments.config.InstrumentConfig.queue`.

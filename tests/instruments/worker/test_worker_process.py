@@ -16,8 +16,8 @@ import pytest
 
 from labwire.errors import ConfigError, PeerGoneError, ResourceError, codes_of
 from labwire.instruments.config import LimitsConfig, QueueKind
-from labwire.instruments.heartbeat import ORPHAN_EXIT_CODE
 from labwire.instruments.waveforms import open_waveform, remove_left
+from labwire.instruments.worker.heartbeat import ORPHAN_EXIT_CODE
 from labwire.testing.processes import end_by_force
 from labwire.wire.instrument_extras import NOOP, WaveformHandle
 from labwire.wire.instrument_message import MessageType, decode_error
@@ -25,7 +25,7 @@ from tests.instruments.worker_kit import LIMIT_S, NAME, SIMULATED, Peer, Process
 
 KINDS: tuple[QueueKind, ...] = ("socket", "boost")
 NOTER = "tests.instruments.process_drivers:Noter"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PREFIX = f"labwire_test_{os.getpid()}_process"
 
 
@@ -205,7 +205,7 @@ def close_lifeline(worker: Process) -> None:
 
 
 def test_a_lifeline_that_ends_before_the_order_ends_the_worker() -> None:
-    command = [sys.executable, "-m", "labwire.instruments.worker_process"]
+    command = [sys.executable, "-m", "labwire.instruments.worker.process"]
     assert subprocess.run(command, stdin=subprocess.DEVNULL, check=False, timeout=LIMIT_S).returncode == 0
 
 
@@ -218,7 +218,7 @@ spec = json.loads(sys.argv[1])
 pair = create_pair(spec["queue"], spec["name"])
 fds = () if pair.worker_fd is None else (pair.worker_fd,)
 process = subprocess.Popen(
-    [sys.executable, "-m", "labwire.instruments.worker_process"], stdin=subprocess.PIPE, pass_fds=fds
+    [sys.executable, "-m", "labwire.instruments.worker.process"], stdin=subprocess.PIPE, pass_fds=fds
 )
 process.stdin.write(json.dumps({**spec, "socket_fd": pair.worker_fd}).encode() + b"\\n")
 process.stdin.flush()

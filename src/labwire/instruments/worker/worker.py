@@ -22,14 +22,14 @@ from labwire.errors import (
 )
 from labwire.instruments.api import unknown_verb
 from labwire.instruments.driver import Answer, Driver, api_of, load_driver, make_driver
-from labwire.instruments.heartbeat import Heartbeat
-from labwire.instruments.inbox import MOST_WAITING, Inbox, Task
-from labwire.instruments.methods import Methods
-from labwire.instruments.outbox import Outbox, worker_code
 from labwire.instruments.queues.contract import QueuePair
-from labwire.instruments.results import code_and_text, is_bug
 from labwire.instruments.waveforms import WaveformWriter
-from labwire.instruments.worker_spec import WorkerSpec
+from labwire.instruments.worker.heartbeat import Heartbeat
+from labwire.instruments.worker.inbox import MOST_WAITING, Inbox, Task
+from labwire.instruments.worker.methods import Methods
+from labwire.instruments.worker.outbox import Outbox, worker_code
+from labwire.instruments.worker.results import code_and_text, is_bug
+from labwire.instruments.worker.spec import WorkerSpec
 from labwire.wire.instrument_extras import BARRIER, DESCRIBE, NOOP, Feature
 from labwire.wire.instrument_message import PROFILES, Message
 
@@ -47,7 +47,7 @@ class Worker:
         spec: Name, options, features.
         pair: The queues.
         driver: Opened already.
-        lifeline_fd: See `labwire.instruments.heartbeat.Heartbeat`.
+        lifeline_fd: See `labwire.instruments.worker.heartbeat.Heartbeat`.
         parent_pid: Likewise.
     """
 

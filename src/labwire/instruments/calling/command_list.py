@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 
 from labwire.errors import CancelledError, InternalError, LabwireError
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.operations.instruments import CommandRequest, RunProgress
 
 WINDOW = 50

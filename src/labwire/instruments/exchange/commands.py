@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from labwire.errors import NotFoundError, UsageError
 from labwire.instruments.api import InstrumentApi, Verb, check_params, find_verb
-from labwire.instruments.calls import check_finite
+from labwire.instruments.exchange.calls import check_finite
 from labwire.wire.instrument_extras import encode_batch, pack_payload
 from labwire.wire.instrument_message import (
     DEFAULT_TIMEOUT_MS,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from labwire.errors import CancelledError, CommandFailedError, InternalError, LabwireError, NotFoundError
-from labwire.instruments.command_list import WINDOW, CommandList, Done
-from labwire.instruments.dispatch import Outcome
+from labwire.instruments.calling.command_list import WINDOW, CommandList, Done
+from labwire.instruments.calling.dispatch import Outcome
 from labwire.operations.instruments import CommandRequest, RunProgress
 from labwire.wire.instrument_message import Command, CommandResponse
 from tests.bus.fake_hub import LIMIT_S, wait_until

@@ -11,11 +11,11 @@ from typing import Any, cast
 import msgspec
 
 from labwire.errors import PeerGoneError, QueueFullError, TooLargeError, UsageError, codes_of
-from labwire.instruments.inbox import Task
 from labwire.instruments.queues.contract import SEND_TIMEOUT_S, MessageQueue
-from labwire.instruments.results import code_and_text, read_result
 from labwire.instruments.sparse_log import SparseLog
 from labwire.instruments.waveforms import WaveformWriter
+from labwire.instruments.worker.inbox import Task
+from labwire.instruments.worker.results import code_and_text, read_result
 from labwire.wire.instrument_extras import Feature, encode_batch, pack_payload
 from labwire.wire.instrument_message import (
     ISS,

@@ -9,8 +9,8 @@ from typing import Any, Self
 import pytest
 
 from labwire.errors import CancelledError, DeadlineError, PeerGoneError
-from labwire.instruments import acquisition_job
-from labwire.instruments.acquisition_job import AcquisitionJob, BlockMade
+from labwire.instruments.calling import acquisition_job
+from labwire.instruments.calling.acquisition_job import AcquisitionJob, BlockMade
 from labwire.operations.instruments import AcquisitionDone, Block
 from tests.bus.fake_hub import LIMIT_S, wait_until
 

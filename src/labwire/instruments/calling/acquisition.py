@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from labwire.errors import DeadlineError, LabwireError, ProtocolError, UsageError
-from labwire.instruments.calls import Answer, Call, check_success, ring
-from labwire.instruments.commands import URGENT_PRIORITY
-from labwire.instruments.exchange import Exchange
+from labwire.instruments.exchange.calls import Answer, Call, check_success, ring
+from labwire.instruments.exchange.commands import URGENT_PRIORITY
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.instrument import Instrument
 from labwire.instruments.queues.contract import DEPTH
 from labwire.wire.instrument_extras import CANCEL, CREDIT, control_command

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 from labwire.errors import LabwireError, QueueFullError, StateError
-from labwire.instruments.calls import check_success
+from labwire.instruments.exchange.calls import check_success
 from labwire.instruments.status import InstrumentStatus, State
 from labwire.operations.instruments import CommandRequest
 from labwire.wire.instrument_message import Command, CommandResponse

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from labwire.errors import ConfigError, LabwireError, ResourceError
-from labwire.instruments.commands import CommandMaker
 from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.exchange import Exchange
-from labwire.instruments.incarnation import Incarnation, Links, Origin, why_ended
-from labwire.instruments.reporter import EventLimit
-from labwire.instruments.restart_policy import HOPELESS_CODES, RestartPolicy, why_to_give_up
+from labwire.instruments.exchange.commands import CommandMaker
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.status import Counts, State
-from labwire.instruments.supervision import Supervisor, Timer
-from labwire.instruments.worker_output import WorkerOutput
+from labwire.instruments.supervision.incarnation import Incarnation, Links, Origin, why_ended
+from labwire.instruments.supervision.reporter import EventLimit
+from labwire.instruments.supervision.restart_policy import HOPELESS_CODES, RestartPolicy, why_to_give_up
+from labwire.instruments.supervision.supervisor import Supervisor, Timer
+from labwire.instruments.supervision.worker_output import WorkerOutput
 from labwire.wire.instrument_message import Command, CommandResponse
 
 TERMINATE_LIMIT_S = 2.0

@@ -17,24 +17,24 @@ import msgspec
 
 from labwire.errors import LabwireError, TooLargeError
 from labwire.instruments.api import InstrumentApi
-from labwire.instruments.calls import FutureCall, check_success, deadline_of
-from labwire.instruments.commands import URGENT_PRIORITY, CommandMaker
 from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.exchange import Exchange
-from labwire.instruments.ledger import Hooks, OnResult, Report
+from labwire.instruments.exchange.calls import FutureCall, check_success, deadline_of
+from labwire.instruments.exchange.commands import URGENT_PRIORITY, CommandMaker
+from labwire.instruments.exchange.exchange import Exchange
+from labwire.instruments.exchange.ledger import Hooks, OnResult, Report
+from labwire.instruments.exchange.standby import Standby
 from labwire.instruments.queues.contract import QueuePair, response_name
 from labwire.instruments.queues.open import create_pair, join_pair
 from labwire.instruments.queues.seqpacket import SeqpacketPair
 from labwire.instruments.queues.users import mapped_by, opened_by
-from labwire.instruments.standby import Standby
 from labwire.instruments.status import Counts
 from labwire.instruments.waveforms import FOLDER as SHARED_MEMORY
 from labwire.instruments.waveforms import release_waveform, remove_left
-from labwire.instruments.worker_spec import WorkerSpec
+from labwire.instruments.worker.spec import WorkerSpec
 from labwire.wire.instrument_extras import DESCRIBE, Feature, WaveformHandle
 from labwire.wire.instrument_message import PROFILES, CommandResponse, Message, MessageType, Profile, encode_message
 
-WORKER_COMMAND = (sys.executable, "-m", "labwire.instruments.worker_process")
+WORKER_COMMAND = (sys.executable, "-m", "labwire.instruments.worker.process")
 ALL_FEATURES = tuple(Feature)
 _DESCRIBE_TIMEOUT_MS = 5000
 _MAX_SPEC_BYTES = 60_000

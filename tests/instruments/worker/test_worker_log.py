@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.instruments.sparse_log import SparseLog
-from labwire.instruments.worker_log import JsonLinesHandler, encode_record, read_line
+from labwire.instruments.worker.log import JsonLinesHandler, encode_record, read_line
 from labwire.stderr_lines import MAX_LINE_BYTES
 
 

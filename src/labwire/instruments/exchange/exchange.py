@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, QueueFullError
-from labwire.instruments.calls import Answer, Call, closed_bell, ring
-from labwire.instruments.ledger import Hooks
+from labwire.instruments.exchange.calls import Answer, Call, closed_bell, ring
+from labwire.instruments.exchange.ledger import Hooks
+from labwire.instruments.exchange.receiver import DEATH_GRACE_S, Receiver
 from labwire.instruments.queues.contract import DEPTH, SEND_TIMEOUT_S, QueuePair
-from labwire.instruments.receiver import DEATH_GRACE_S, Receiver
 from labwire.instruments.status import Counts
 from labwire.wire.instrument_message import CommandResponse, Profile, decode_message
 

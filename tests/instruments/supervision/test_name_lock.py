@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from labwire.errors import InvalidNameError, RefusedError, ResourceError
-from labwire.instruments import name_lock
-from labwire.instruments.name_lock import NameLock, runtime_folder
 from labwire.instruments.queues.open import create_pair
+from labwire.instruments.supervision import name_lock
+from labwire.instruments.supervision.name_lock import NameLock, runtime_folder
 
 NAME = f"L{os.getpid()}"
 HOLD = f"""
 import sys
-from labwire.instruments.name_lock import NameLock
+from labwire.instruments.supervision.name_lock import NameLock
 from labwire.instruments.queues.open import create_pair
 lock = NameLock({NAME!r})
 pair = create_pair("boost", {NAME!r})

@@ -18,8 +18,8 @@ from labwire.errors import (
 )
 from labwire.instruments.driver import Driver
 from labwire.instruments.waveforms import open_waveform
-from labwire.instruments.worker import Worker, run_worker
-from labwire.instruments.worker_spec import WorkerSpec
+from labwire.instruments.worker.spec import WorkerSpec
+from labwire.instruments.worker.worker import Worker, run_worker
 from labwire.wire.instrument_extras import WaveformHandle
 from labwire.wire.instrument_message import (
     ISS,
@@ -91,14 +91,14 @@ def test_a_full_response_queue_does_not_stop_the_heart() -> None:
 
 
 def test_heartbeats_that_nobody_fetches_end_a_worker_that_has_no_other_sign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.instruments.heartbeat.UNHEARD_LIMIT_S", 0.05)
+    monkeypatch.setattr("labwire.instruments.worker.heartbeat.UNHEARD_LIMIT_S", 0.05)
     with worker_thread(Bench, heartbeat_s=0.01, depth=1) as peer:
         assert peer.call("ECHO", {"value": 1.0}).success
         wait_until(lambda: Bench.last.closed, "the driver was closed")
 
 
 def test_a_worker_waits_for_a_server_that_has_not_come_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.instruments.heartbeat.UNHEARD_LIMIT_S", 0.05)
+    monkeypatch.setattr("labwire.instruments.worker.heartbeat.UNHEARD_LIMIT_S", 0.05)
     beats: list[bool] = []
     pair = MemoryPair(depth=1)
     worker = Worker(spec_of(heartbeat_s=0.01), pair, Bench(None))

@@ -17,8 +17,8 @@ from labwire.errors import (
     RefusedError,
     codes_of,
 )
-from labwire.instruments import inbox as inbox_module
-from labwire.instruments.worker import Worker
+from labwire.instruments.worker import inbox as inbox_module
+from labwire.instruments.worker.worker import Worker
 from labwire.operations.instrument_api import InstrumentApi
 from labwire.wire.instrument_extras import BARRIER, CANCEL, CREDIT, DESCRIBE, NOOP, RELEASE
 from labwire.wire.instrument_message import (
@@ -233,7 +233,7 @@ def test_an_acquisition_that_nobody_expects_blocks_of_is_refused(peer: Peer) -> 
 
 
 def test_too_many_commands_behind_an_acquisition_are_refused(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.instruments.inbox.MOST_WAITING", 5)
+    monkeypatch.setattr("labwire.instruments.worker.inbox.MOST_WAITING", 5)
     number = peer.command("COUNT", {"blocks": 1})
     for _ in range(7):
         peer.command("ECHO", {"value": 1.0})

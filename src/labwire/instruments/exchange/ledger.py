@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec import UNSET
 
 from labwire.errors import DeadlineError, LabwireError, ProtocolError
-from labwire.instruments.calls import Answer, Call
+from labwire.instruments.exchange.calls import Answer, Call
 from labwire.instruments.status import Counts
 from labwire.wire.instrument_extras import decode_responses, unpack_payload
 from labwire.wire.instrument_message import (

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from labwire.errors import ConfigError, MissingExtraError, codes_of
 from labwire.instruments.config import InstrumentConfig
-from labwire.instruments.exchange import Exchange
+from labwire.instruments.exchange.exchange import Exchange
 
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 10.0

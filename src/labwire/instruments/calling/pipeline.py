@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any
 
 from labwire.errors import UsageError
-from labwire.instruments.calls import Call, deadline_of
-from labwire.instruments.commands import BatchMessage
-from labwire.instruments.exchange import Exchange
+from labwire.instruments.exchange.calls import Call, deadline_of
+from labwire.instruments.exchange.commands import BatchMessage
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.instrument import Instrument
 from labwire.instruments.queues.contract import DEPTH
 from labwire.wire.instrument_extras import Feature

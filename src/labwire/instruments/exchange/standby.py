@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from labwire.errors import PeerGoneError
-from labwire.instruments.exchange import Exchange
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.queues.contract import SLICE_S
 
 TICK_S = 0.5

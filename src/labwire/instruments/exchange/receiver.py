@@ -2,7 +2,7 @@
 
 No thread of its own stands between a caller and the queue: the first caller that waits *leads*, which means it receives
 for all; the others *follow*, asleep until the leader has their answer or hands the role on. Where nobody's thread waits
-(futures, heartbeats), a standby thread leads (`labwire.instruments.standby`).
+(futures, heartbeats), a standby thread leads (`labwire.instruments.exchange.standby`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import threading
 import time
 
 from labwire.errors import PeerGoneError, ProtocolError
-from labwire.instruments.calls import Call, closed_bell, ring
-from labwire.instruments.ledger import Hooks, Ledger
+from labwire.instruments.exchange.calls import Call, closed_bell, ring
+from labwire.instruments.exchange.ledger import Hooks, Ledger
 from labwire.instruments.queues.contract import SLICE_S, QueuePair
 from labwire.instruments.status import Counts
 from labwire.wire.instrument_message import Message, MessageType, Profile, decode_error, decode_message
@@ -24,7 +24,7 @@ _SOMEBODY = -1
 
 
 class Receiver:
-    """The receiving half of `labwire.instruments.exchange.Exchange`.
+    """The receiving half of `labwire.instruments.exchange.exchange.Exchange`.
 
     Args:
         instrument: Its name.

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from labwire.errors import CommandFailedError, NotFoundError, PeerGoneError, QueueFullError, StateError
-from labwire.instruments import dispatch
-from labwire.instruments.dispatch import Dispatcher, Outcome
+from labwire.instruments.calling import dispatch
+from labwire.instruments.calling.dispatch import Dispatcher, Outcome
 from labwire.instruments.status import InstrumentStatus, State
 from labwire.operations.instruments import CommandRequest
 from labwire.wire.instrument_message import Command, CommandResponse

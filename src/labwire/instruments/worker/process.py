@@ -1,7 +1,7 @@
-"""Entry of a worker's process: ``python -m labwire.instruments.worker_process``, started by an instrument server.
+"""Entry of a worker's process: ``python -m labwire.instruments.worker.process``, started by an instrument server.
 
 Standard input is both the order and the lifeline: its first line is the `WorkerSpec` as JSON, the end of the file means
-that the server has died. Standard error carries the log, see `labwire.instruments.worker_log`.
+that the server has died. Standard error carries the log, see `labwire.instruments.worker.log`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 import msgspec
 
 from labwire.errors import LabwireError
-from labwire.instruments.limits import apply_limits, drop_privileges
 from labwire.instruments.queues.open import open_pair
-from labwire.instruments.worker import log, run_worker
-from labwire.instruments.worker_log import log_to_stderr
-from labwire.instruments.worker_spec import WorkerSpec
+from labwire.instruments.worker.limits import apply_limits, drop_privileges
+from labwire.instruments.worker.log import log_to_stderr
+from labwire.instruments.worker.spec import WorkerSpec
+from labwire.instruments.worker.worker import log, run_worker
 from labwire.wire.instrument_message import PROFILES
 
 _STDIN = 0

@@ -9,9 +9,9 @@ from concurrent.futures import ALL_COMPLETED, Future, wait
 from typing import NamedTuple
 
 from labwire.errors import DeadlineError, LabwireError
-from labwire.instruments.calls import FutureCall, check_success
-from labwire.instruments.commands import URGENT_PRIORITY
-from labwire.instruments.exchange import Exchange
+from labwire.instruments.exchange.calls import FutureCall, check_success
+from labwire.instruments.exchange.commands import URGENT_PRIORITY
+from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.instrument import Instrument
 from labwire.wire.instrument_extras import BARRIER, RELEASE, Feature, control_command
 from labwire.wire.instrument_message import CommandResponse

@@ -239,7 +239,7 @@ def test_nobody_fetches_the_errors_and_the_worker_still_lives() -> None:
 def test_no_response_is_lost_when_the_server_reads_late(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labwire.instruments.outbox.SEND_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("labwire.instruments.worker.outbox.SEND_TIMEOUT_S", 0.02)
     with worker_thread(Bench, depth=2, heartbeat_s=1000.0) as peer:
         numbers = [peer.command("ECHO", {"value": 1.0}) for _ in range(5)]
         wait_until(lambda: "does not fetch" in caplog.text, "the worker waited for room")

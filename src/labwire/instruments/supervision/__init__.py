@@ -1,0 +1,1 @@
+"""The lives of workers, on the server's side: started, watched, buried, started again."""
