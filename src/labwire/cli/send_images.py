@@ -22,7 +22,6 @@ from labwire.images.acquisition import Acquisition, RunRequest, Source
 from labwire.images.broker_json import BrokerConfig, read_broker_json
 from labwire.images.build import make_pusher
 from labwire.images.compression import Compression
-from labwire.images.pusher import ImagePusher
 from labwire.images.stream import ImageStream, SideStream, StreamResult
 from labwire.images.stream_config import MessageConfig, TcpStreamConfig
 from labwire.sources.detector_config import PixelType, SimulatedDetectorConfig
@@ -122,7 +121,7 @@ def send(
     Args:
         config: A broker's JSON file: where to listen, for whom.
         listen: Instead of a file: where to listen for writers, `tcp://127.0.0.1:9100`; `*` as port takes a free one.
-        wait_writers: Wait for so many writers before the run starts. Default: 1 with TCP.
+        wait_writers: Wait for so many writers before the run starts. Default: 1; with ZeroMQ one for each socket.
         timeout: How many seconds to wait for them.
         self_described: Begin each message with CBOR's tag 55799.
         json: Print the result as JSON.
@@ -138,7 +137,7 @@ def send(
         stream = _stream(stack, broker, self_described=self_described)
         acquisition = Acquisition(source, stream, run.request, messages)
         if run.file_prefix:
-            _wait(stream.pusher, wait_writers, timeout)
+            stream.pusher.wait_for_writers(wait_writers, timeout)
         with _progress(stream, quiet=json) as show:
             result = acquisition.run(show)
     _tell(result, as_json=json)
@@ -170,13 +169,6 @@ def _stream(stack: ExitStack, broker: BrokerConfig, *, self_described: bool) -> 
     if where:
         remark(f"images at {where}")
     return stream
-
-
-def _wait(pusher: ImagePusher, count: int | None, timeout_s: float) -> None:
-    from labwire.images.pushers.tcp import TcpPusher
-
-    if isinstance(pusher, TcpPusher):
-        pusher.wait_for_writers(1 if count is None else count, timeout_s)
 
 
 @contextmanager

@@ -33,5 +33,9 @@ def make_pusher(config: PusherConfig, on_event: OnEvent | None = None) -> ImageP
             from labwire.images.pushers.none import NonePusher
 
             return NonePusher()
-        case ZeroMqStreamConfig() | Hdf5Config() | CborDumpConfig():
-            raise ConfigError('images go over TCP or nowhere so far: kind = "tcp" or "none"')
+        case ZeroMqStreamConfig():
+            from labwire.images.pushers.zeromq import ZeroMqPusher
+
+            return ZeroMqPusher(config, on_event=on_event)
+        case Hdf5Config() | CborDumpConfig():
+            raise ConfigError('images go out over a network so far: kind = "tcp", "zeromq" or "none"')

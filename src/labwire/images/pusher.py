@@ -103,6 +103,18 @@ class ImagePusher(Protocol):
         """Writers that would take part in a run that starts now; None: that cannot be known."""
         ...
 
+    def wait_for_writers(self, count: int | None = None, timeout_s: float | None = None) -> int:
+        """Wait until so many writers are there; return how many are.
+
+        Args:
+            count: None: as many as a run needs.
+            timeout_s: None: as long as it takes.
+
+        Raises:
+            DeadlineError: They are not within `timeout_s`.
+        """
+        ...
+
     def start(self, run: StreamRun) -> None:
         """Begin a run.
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from labwire.clock import monotonic_s
-from labwire.errors import LabwireError, PeerError, StateError, UsageError
+from labwire.errors import LabwireError, PeerError, StateError, UsageError, error_from_name
 from labwire.images.pusher import ImagePusher, OutgoingImage, StreamRun, stream_run
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, StartMessage
 from labwire.wire.image_user_data import read_user_data
@@ -94,12 +94,15 @@ class StreamResult(msgspec.Struct, frozen=True, kw_only=True):
         """Return what went wrong as one error; None if nothing did. A cancelled run is no error by itself."""
         if self.pushed is None:
             return None
-        if self.confirmed or self.pushed.faults:
+        if self.confirmed:
             return self.pushed.error()
-        if self.dropped:
-            text = f"run {self.run_number}: {self.dropped} of {self.images} images dropped, the readers were too slow"
-            return PeerError(text, run_number=self.run_number, dropped=self.dropped)
-        return None
+        faults = self.pushed.faults
+        if not (self.dropped and not self.cancelled) and not faults:
+            return None
+        told = [f"{self.dropped} of {self.images} images dropped, the readers were too slow"] if self.dropped else []
+        text = f"run {self.run_number}: " + "; ".join([*told, *(fault.message for fault in faults)])
+        kind = faults[0].error if faults else PeerError.__name__
+        return error_from_name(kind, text, {"run_number": self.run_number, "dropped": self.dropped})
 
     @property
     def ok(self) -> bool:

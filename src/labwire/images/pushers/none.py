@@ -27,6 +27,10 @@ class NonePusher:
         """None."""
         return ()
 
+    def wait_for_writers(self, count: int | None = None, timeout_s: float | None = None) -> int:
+        """There are none to wait for."""
+        return 0
+
     def start(self, run: StreamRun) -> None:
         """Begin a run."""
         self._run, self._images, self._on, self._cancelled = run, 0, True, False

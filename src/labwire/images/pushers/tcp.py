@@ -112,12 +112,13 @@ class TcpPusher:
         with self._group.lock:
             return len(self._pool.idle)
 
-    def wait_for_writers(self, count: int, timeout_s: float | None = None) -> int:
-        """Wait until so many writers are there; return how many are.
+    def wait_for_writers(self, count: int | None = None, timeout_s: float | None = None) -> int:
+        """Wait until so many writers are there, one if `count` is None; return how many are.
 
         Raises:
             DeadlineError: They are not within `timeout_s`.
         """
+        count = 1 if count is None else count
         with self._group.lock:
             self._group.wait_until(lambda: len(self._pool.idle) >= count or self._closing, timeout_s)
             there = len(self._pool.idle)
