@@ -14,16 +14,7 @@ from labwire.images.config import WriterConfig
 from labwire.images.writer import ImageWriter
 from tests.images.runs import end, image, pixels_of, read_images, start_message, start_of
 from tests.images.tcp_detector import TcpDetector
-
-
-class Told(list[tuple[str, dict[str, Any]]]):
-    """What a writer tells."""
-
-    def hear(self, kind: str, data: dict[str, Any]) -> None:
-        self.append((kind, data))
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [data for told, data in self if told == kind]
+from tests.images.told import Told
 
 
 @contextmanager

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import numpy as np
-
 BALLAST_BYTES = 1 << 20
 """What a run keeps of a disk that gets full, to close with it the file under way."""
 
@@ -138,4 +136,6 @@ class DiskFile:
 
 def address_of(buffer: Any) -> int:
     """Return where bytes are in memory."""
+    import numpy as np
+
     return int(np.frombuffer(buffer, np.uint8).ctypes.data)

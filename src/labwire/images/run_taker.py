@@ -9,17 +9,17 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from labwire.errors import LabwireError, ProtocolError
+from labwire.errors import ProtocolError
 from labwire.images.config import WriterOptions
 from labwire.images.run_files import Ending, RunFiles, RunStore, WrittenRun
 from labwire.images.run_plan import RunPlan, plan_run
-from labwire.wire.cbor_values import DEFAULT_LIMITS, Buffer, Limits
-from labwire.wire.image_codec import decode_message
+from labwire.wire.cbor_values import Limits
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, Message, StartMessage
 
 OnEvent: TypeAlias = Callable[[str, dict[str, Any]], None]
 
-TCP_LIMITS = Limits(max_bytes=512 << 20, max_array_bytes=1 << 30)
+LIMITS = Limits(max_bytes=512 << 20, max_array_bytes=1 << 30)
+"""Of START, CALIBRATION and END: masks and calibration of the largest detectors."""
 _TELL_AGAIN_S = 1.0
 
 
@@ -87,18 +87,21 @@ class RunTaker:
         self._on_event = on_event
         self._told_s = float("-inf")
 
-    def start(self, payload: Buffer, socket_number: int | None = None) -> RunPlan:
-        """Begin a run; one that is on is cut off.
+    def start(self, message: Message, socket_number: int | None = None) -> RunPlan:
+        """Begin a run; one that is on is cut off. Nothing of the message is referred to afterwards.
+
+        Args:
+            message: START, with its arrays.
+            socket_number: What the TCP frame's header says.
 
         Raises:
-            LabwireError: START is malformed, or asks for what is refused.
+            LabwireError: START asks for what is refused.
             FileFailedError: Its files cannot be written.
         """
+        start = _expect(message, StartMessage)
         self.stop("lost", "the sender began another run")
-        start = _expect(decode_message(payload, TCP_LIMITS), StartMessage)
         options = self._options
         plan = plan_run(start, socket_number=socket_number, overwrite=options.overwrite, max_images=options.max_images)
-        # What is kept of START must not refer to the payload, whose buffer is used again.
         plan = msgspec.structs.replace(plan, start=_without_arrays(start))
         self.store = DiscardedRun(plan) if options.discard else RunFiles(self._folder, plan, start, options)
         folder = str(self._folder.joinpath(*plan.folders))
@@ -106,41 +109,32 @@ class RunTaker:
         self._on_event("run_started", {**self._about(plan), **about})
         return plan
 
-    def calibration(self, payload: Buffer) -> None:
+    def calibration(self, message: Message) -> None:
         """Store calibration.
 
         Raises:
-            LabwireError: The message is malformed.
+            LabwireError: It is none.
             FileFailedError: A file cannot be written.
         """
-        message = _expect(decode_message(payload, TCP_LIMITS), CalibrationMessage)
+        calibration = _expect(message, CalibrationMessage)
         if self.store is not None:
-            self.store.write_calibration(message)
+            self.store.write_calibration(calibration)
 
-    def image(self, payload: Buffer, image_number: int | None = None) -> None:
+    def image(self, message: Message, image_number: int | None = None) -> None:
         """Store an image.
 
         Args:
-            payload: The message.
-            image_number: What the TCP frame's header says.
+            message: The image.
+            image_number: What the TCP frame's header says; it wins.
 
         Raises:
             LabwireError: This image cannot be stored.
             FileFailedError: A file cannot be written; the run cannot go on.
         """
-        try:
-            message = _expect(decode_message(payload, DEFAULT_LIMITS), ImageMessage)
-            self.take_image(message, image_number)
-        except (OSError, LabwireError) as error:
-            self.note_failed(image_number, error)
-            raise
-
-    def take_image(self, message: ImageMessage, image_number: int | None = None) -> None:
-        """Store an image that is decoded; see `image`."""
+        image = _expect(message, ImageMessage)
         if self.store is None:
             raise ProtocolError("an image without a run")
-        number = message.image_id if image_number is None else image_number
-        size = self.store.write_image(number, message)
+        size = self.store.write_image(image.image_id if image_number is None else image_number, image)
         self.counters.images += 1
         self.counters.image_bytes += size
 
@@ -153,20 +147,20 @@ class RunTaker:
             about = self._about(self.store.plan) if self.store else {"source": self._source}
             self._on_event("image_failed", {**about, "image_number": image_number, "error": str(error)})
 
-    def end(self, payload: Buffer) -> tuple[WrittenRun, Exception | None]:
+    def end(self, message: Message | None, error: str = "") -> tuple[WrittenRun, Exception | None]:
         """Finish the run; return what became of it, and why a file could not be finished.
 
+        Args:
+            message: END; None if it could not be read: the images are here all the same.
+            error: Why not.
+
         Raises:
-            ProtocolError: There is no run.
+            ProtocolError: There is no run, or this is not END.
         """
+        end = None if message is None else _expect(message, EndMessage)
         store = self.store
         if store is None:
             raise ProtocolError("END without a run")
-        end, error = None, ""
-        try:
-            end = _expect(decode_message(payload, TCP_LIMITS), EndMessage)
-        except LabwireError as problem:  # the images are here all the same
-            error = f"END: {problem}"
         return self._finish(store, "end", end, error), store.fault
 
     def stop(self, ended: Ending, error: str = "") -> WrittenRun | None:

@@ -14,6 +14,7 @@ from labwire.images.config import WriterConfig
 from labwire.images.hdf5_tree import load_h5py
 from labwire.images.run_taker import OnEvent, RunTaker
 from labwire.images.writer_tcp import TcpWriter
+from labwire.images.writer_zeromq import ZeroMqWriter
 
 _ADDRESS: Final = re.compile(r"(tcp|zmq\+tcp|zmq\+ipc)://(.+)")
 _HOST_PORT: Final = re.compile(r"\[?([^\[\]]+?)\]?:(\d{1,5})")
@@ -109,7 +110,7 @@ class ImageWriter:
             host, port = _host_and_port(where, config.address)
             self.streams += [TcpWriter(host, port, folder, config, on_event) for _ in range(config.connections)]
         else:
-            raise ConfigError(f"{config.address}: not yet")
+            self.streams.append(ZeroMqWriter(config.address.removeprefix("zmq+"), folder, config, on_event))
 
     def start(self) -> Self:
         """Begin to connect."""

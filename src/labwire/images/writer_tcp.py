@@ -20,7 +20,8 @@ from labwire.clock import monotonic_s
 from labwire.errors import LabwireError, PeerGoneError, StateError
 from labwire.images.buffers import BufferPool
 from labwire.images.config import WriterOptions
-from labwire.images.run_taker import OnEvent, RunTaker
+from labwire.images.run_taker import LIMITS, OnEvent, RunTaker
+from labwire.wire.image_codec import decode_message
 from labwire.wire.tcp_events import (
     CalibrationReceived,
     ConnectionLost,
@@ -209,7 +210,7 @@ class TcpWriter:
     def _do_start(self, link: _Link, run: int, socket_number: int, payload: memoryview) -> None:
         link.failed_run = None
         try:
-            self._taker.start(payload, socket_number)
+            self._taker.start(decode_message(payload, LIMITS), socket_number)
         except Exception as error:
             code, text = ack_code_of(error, FrameType.START), _text(error)
             self._on_event("run_refused", {"run_number": run, "source": self.address, "error": text})
@@ -222,7 +223,7 @@ class TcpWriter:
         if link.is_over(run):
             return
         try:
-            self._taker.calibration(payload)
+            self._taker.calibration(decode_message(payload, LIMITS))
         except LabwireError as error:
             self._on_event("calibration_failed", {"source": self.address, "error": str(error)})
         except Exception as error:
@@ -232,11 +233,13 @@ class TcpWriter:
         if link.is_over(run):
             return
         try:
-            self._taker.image(payload, number)
+            self._taker.image(decode_message(payload), number)
         except LabwireError as error:
+            self._taker.note_failed(number, error)
             code, text = ack_code_of(error, FrameType.DATA), f"image {number}: {error}"
             link.answer(lambda connection, now_s: connection.fail_image(run, number, code, text, now_s))
         except Exception as error:
+            self._taker.note_failed(number, error)
             self._fail_run(link, run, error)
         else:
             link.answer(lambda connection, now_s: connection.acknowledge_image(run, number, now_s))
@@ -251,7 +254,12 @@ class TcpWriter:
     def _do_end(self, link: _Link, run: int, payload: memoryview) -> None:
         if link.is_over(run):
             return
-        _, fault = self._taker.end(payload)
+        message, problem = None, ""
+        try:
+            message = decode_message(payload, LIMITS)
+        except LabwireError as error:
+            problem = f"END: {error}"
+        _, fault = self._taker.end(message, problem)
         if fault is None:
             link.answer(lambda connection, now_s: connection.accept_end(run, now_s))
         else:
