@@ -277,7 +277,10 @@ def test_lock_that_somebody_keeps_costs_no_line(path: Path) -> None:
         assert file.append("status", 3, {})
         assert file.counters().lock_conflicts == 2
     assert timestamps(path) == [1, 2, 3]
-    assert events == [("lock_conflict", {"file": str(path), "pid": os.getpid()})]
+    assert events == [
+        ("lock_conflict", {"file": str(path), "pid": os.getpid()}),
+        ("lock_free", {"file": str(path)}),
+    ]
 
 
 def test_lock_is_held_while_a_line_is_written_and_not_longer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

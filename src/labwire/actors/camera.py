@@ -10,8 +10,9 @@ import msgspec
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.clock import EpochAnchor
 from labwire.errors import StateError, UsageError
-from labwire.file_backend.backend import FileBackend, StatusCode
+from labwire.file_backend.backend import FileBackend
 from labwire.file_backend.config import FileIpcConfig
+from labwire.file_backend.status_board import StatusCode
 from labwire.names import FRAME
 from labwire.picture import Picture
 from labwire.sources.config import CameraConfig
@@ -132,8 +133,10 @@ class Camera(Actor):
     def _source_event(self, kind: str, data: dict[str, Any]) -> None:
         """On the feed's thread."""
         if self._files and kind in {"failed", "opened"}:
-            status = (StatusCode.CAMERA_FAILED, data["reason"]) if kind == "failed" else (StatusCode.OK, "OK")
-            self._files.status(*status)
+            if kind == "failed":
+                self._files.alarm(StatusCode.CAMERA_FAILED, data["reason"])
+            else:
+                self._files.clear(StatusCode.CAMERA_FAILED)
         if kind == "failed":
             self.log.error("%s; tried again in %g s", data["reason"], data["retry_in_s"])
             self.post(lambda: self.notify("camera.failed", camera=self.name, **data))

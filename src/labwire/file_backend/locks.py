@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 from labwire.errors import StateError
 
 _LOCKS = Path("/proc/locks")
+_TRIES = 10
+_PAUSE_S = 0.005
 # Network file systems without a lock daemon, and file systems that have no locks at all.
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
@@ -49,6 +53,46 @@ def holder_of(fd: int) -> int | None:
                 holders[where] = int(fields[4])
     # Layered file systems show another device there than stat does.
     return holders.get(device) or next(iter(holders.values()), None)
+
+
+class PatientLock:
+    """The lock of a file that is written to: tried for at most 50 ms, never waited for.
+
+    Whoever kept it through one wait is not waited for again until it was seen free. A file system that has no locks is
+    not asked again.
+    """
+
+    def __init__(self) -> None:
+        self.conflicts = 0
+        """How often it could not be taken."""
+        self.news: tuple[str, dict[str, Any]] | None = None
+        """What has changed with the last `take`: ``lock_conflict`` (``pid``) or ``lock_free``; the caller clears it."""
+        self._is_kept = False
+        self._possible = True
+
+    def take(self, fd: int) -> bool:
+        """Take the lock on an open file; False if somebody else holds it, or there is none."""
+        if not self._possible:
+            return False
+        for _ in range(1 if self._is_kept else _TRIES):
+            try:
+                taken = try_lock(fd)
+            except OSError:
+                self._possible = False
+                return False
+            if taken:
+                if self._is_kept:
+                    self._is_kept, self.news = False, ("lock_free", {})
+                return True
+            time.sleep(_PAUSE_S)
+        self.conflicts += 1
+        if not self._is_kept:
+            self._is_kept, self.news = True, ("lock_conflict", {"pid": holder_of(fd)})
+        return False
+
+    def give(self, fd: int) -> None:
+        """Let go of it."""
+        unlock(fd)
 
 
 class FolderLock:

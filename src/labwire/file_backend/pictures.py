@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from labwire.bounded import BoundedQueue
+from labwire.bounded import BoundedQueue, Policy
 from labwire.errors import LabwireError
 from labwire.file_backend.config import FileIpcOptions
 from labwire.file_backend.replace import replace_file, write_new
@@ -29,6 +29,7 @@ _DIGITS = 16
 _JPEG = ("jpg", "jpeg")
 _LEAST_COMPRESSED = 100
 _CLOSE_S = 10.0
+_VOLUME_AFTER_US = 2_000_000
 
 
 class PictureFileCounters(msgspec.Struct, frozen=True):
@@ -43,6 +44,8 @@ class PictureFileCounters(msgspec.Struct, frozen=True):
     """Pictures that could not be written, because the disk was full or the folder not writable."""
     malformed: int = 0
     """Pictures that came broken, and are not written."""
+    held_back: int = 0
+    """Pictures that were not written because the disk was full, and lines go before pictures."""
     removed: int = 0
     """Numbered frames that made room for newer ones."""
     written_bytes: int = 0
@@ -60,14 +63,22 @@ class PictureFiles:
         folder: An existing folder. Nothing in it is touched but files of those names.
         options: Extension, compression, number of frames, and whether to begin by clearing.
         on_event: Called in the writing thread with a kind and its data: ``written`` (the first picture is there),
-            ``failed`` and ``recovered`` (``file``, ``reason``, ``failed``).
+            ``failed`` (``file``, ``reason``, ``errno``) and ``recovered`` (``file``, ``failed``), ``volume``
+            (``bytes_per_hour``, once, when numbered frames have no limit).
+        policy: What happens when pictures come faster than they can be written: ``drop_old``, or ``block`` for a video
+            that can wait.
 
     Raises:
         OSError: The folder cannot be read or cleared.
     """
 
     def __init__(
-        self, folder: Path, options: FileIpcOptions, on_event: Callable[[str, dict[str, Any]], None] | None = None
+        self,
+        folder: Path,
+        options: FileIpcOptions,
+        on_event: Callable[[str, dict[str, Any]], None] | None = None,
+        *,
+        policy: Policy = "drop_old",
     ) -> None:
         self._folder = folder
         self._extension = options.frame_extension
@@ -77,10 +88,21 @@ class PictureFiles:
         self.latest = folder / f"latest.{self._extension}"
         self._new = folder / f".latest.{self._extension}.new"
         self._new_numbered = folder / f".frame.{self._extension}.new"
-        self._queue = BoundedQueue[Picture](_DEPTH, "drop_old")
+        self._queue = BoundedQueue[Picture](_DEPTH, policy)
         self._thread = threading.Thread(target=self._run, name="labwire-frames", daemon=True)
-        self._written = self._failed = self._malformed = self._removed = self._written_bytes = 0
+        self._written = self._failed = self._malformed = self._removed = self._held_back = self._written_bytes = 0
         self._failing = False
+        self.paused = False
+        """No picture is written: set while there is no room for lines."""
+        self.only_latest = False
+        """Numbered frames are not written: set while the disk is nearly full."""
+        self._volume_from: tuple[int, int] | None = None
+        if self._extension in _JPEG and not self._compress:
+            _log.warning(
+                "compress_frames is false, and a frame is a JPEG all the same: it is written with quality %d, three to "
+                'five times as large; frame_extension "png" or "bmp" is lossless',
+                _LEAST_COMPRESSED,
+            )
         if options.truncate_on_init:
             self._clear()
         # Numbered frames, oldest first; only the last one matters when there is no limit.
@@ -105,6 +127,7 @@ class PictureFiles:
             dropped=queue.dropped,
             failed=self._failed,
             malformed=self._malformed,
+            held_back=self._held_back,
             removed=self._removed,
             written_bytes=self._written_bytes,
         )
@@ -122,7 +145,10 @@ class PictureFiles:
     def _run(self) -> None:
         for picture in self._queue:
             try:
-                self._store(picture)
+                if self.paused:
+                    self._held_back += 1
+                else:
+                    self._store(picture)
             except LabwireError as error:
                 self._malformed += 1
                 _log.debug("a picture was left out: %s", error)
@@ -137,16 +163,31 @@ class PictureFiles:
         data = self._encoded(picture)
         write_new(self._new, data)
         replace_file(self._new, self.latest)
+        self._written_bytes += len(data)
+        if not self.only_latest:
+            self._store_numbered(picture.epoch_us, data)
+        self._written += 1
+        self._succeed()
+
+    def _store_numbered(self, epoch_us: int, data: bytes | memoryview) -> None:
         self._make_room()
-        stamp_us = max(picture.epoch_us, self._kept[-1] + 1 if self._kept else 0)
+        stamp_us = max(epoch_us, self._kept[-1] + 1 if self._kept else 0)
         name = self.name_of(stamp_us)
         write_new(self._new_numbered, data)
         self._new_numbered.rename(self._folder / name)
         self._kept.append(stamp_us)
-        self._written += 1
-        self._written_bytes += 2 * len(data)
+        self._written_bytes += len(data)
         _log.debug("wrote %s, %d bytes", name, len(data))
-        self._succeed()
+        if not self._max_count:
+            self._tell_volume(epoch_us, len(data))
+
+    def _tell_volume(self, epoch_us: int, size_bytes: int) -> None:
+        # Once, from the first two seconds: who leaves the number of frames unlimited should know what that costs.
+        since_us, so_far = self._volume_from or (epoch_us, 0)
+        self._volume_from = since_us, so_far + size_bytes
+        if so_far >= 0 and epoch_us - since_us >= _VOLUME_AFTER_US:
+            self._volume_from = since_us, -(1 << 62)
+            self._report("volume", {"bytes_per_hour": round(so_far / (epoch_us - since_us) * 3.6e9)})
 
     def _encoded(self, picture: Picture) -> bytes | memoryview:
         if self._extension not in _JPEG:
@@ -180,7 +221,8 @@ class PictureFiles:
     def _fail(self, error: OSError) -> None:
         if not self._failing:
             self._failing = True
-            self._report("failed", {"file": str(self.latest), "reason": error.strerror or str(error)})
+            reason = error.strerror or str(error)
+            self._report("failed", {"file": str(self.latest), "reason": reason, "errno": error.errno})
 
     def _succeed(self) -> None:
         if self._failing:
