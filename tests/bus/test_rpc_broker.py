@@ -168,6 +168,7 @@ def test_saying_hello_again_changes_nothing_but_new_services_do(peers: Peers) ->
 def test_silence_is_death_unless_the_process_lives(peers: Peers) -> None:
     peers.send(CLIENT, call(3))
     later_s = time.monotonic() + SILENCE_S + 1
+    assert (peers.broker.silent(time.monotonic()), peers.broker.silent(later_s)) == (set(), {"desk"})
     assert list(peers.broker.expire(time.monotonic(), lambda _: False)) == []
     assert list(peers.broker.expire(later_s, lambda _: True)) == []
     ((to, message),) = read(peers.broker.expire(later_s, lambda _: False))

@@ -252,3 +252,16 @@ def test_nobody_is_found_by_a_wrong_name(rig: Rig) -> None:
     assert rig.supervisor.find("worker") is child
     with pytest.raises(NotFoundError, match=r"'nope'.*worker"):
         rig.supervisor.find("nope")
+
+
+def test_silence_and_the_end_of_it_are_told_once(rig: Rig) -> None:
+    child = rig.start(OBEDIENT)
+    heard = rig.supervisor.heard
+    assert not heard(child, silent=True), "it has not begun to speak"
+    rig.supervisor.is_ready("worker", [])
+    assert [heard(child, silent=silent) for silent in (False, True, True)] == [False, True, False]
+    assert child.status().state == "silent"
+    assert [heard(child, silent=silent) for silent in (False, False)] == [True, False]
+    assert child.status().state == "running"
+    rig.supervisor.stop(child)
+    assert not heard(child, silent=True), "it has been asked to end"

@@ -91,6 +91,14 @@ class RpcBroker:
         """Return all actors that are known now."""
         return [peer.hello for peer in list(self.peers.values())]
 
+    def silent(self, now_s: float) -> set[str]:
+        """Return the names of actors that have said nothing for `SILENCE_S`; safe from any thread.
+
+        Args:
+            now_s: The monotonic clock.
+        """
+        return {name for name, peer in list(self.peers.items()) if now_s - peer.last_seen_s > SILENCE_S}
+
     def expire(self, now_s: float, lives: Callable[[Hello], bool]) -> Outgoing:
         """Forget actors that have been silent for `SILENCE_S`.
 
@@ -98,8 +106,7 @@ class RpcBroker:
             now_s: The monotonic clock.
             lives: Tells whether the process of an actor is seen to live, busy with something long.
         """
-        silent = [name for name, peer in self.peers.items() if now_s - peer.last_seen_s > SILENCE_S]
-        for name in silent:
+        for name in self.silent(now_s):
             if not lives(self.peers[name].hello):
                 yield from self.forget(name, f"has been silent for {SILENCE_S:g} s")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from labwire.bus.actor_runner import ActorRunner, ActorSpec
-from labwire.bus.rpc_broker import ENDED
+from labwire.bus.rpc_broker import ENDED, SILENCE_S
 from labwire.bus.rpc_port import RPC_INPROC
 from labwire.errors import DeadlineError, LabwireError, codes_of
 from labwire.operations.actors import ActorStatus
@@ -250,6 +250,20 @@ class Hub:
     def _publish_counters(self) -> None:
         status = self._status([], 0.0)
         self._actor.emit("bus.hub", msgspec.structs.asdict(status), numbered=True)
+        self._look_for_silence()
+
+    def _look_for_silence(self) -> None:
+        silent = self._ports.broker.silent(time.monotonic())
+        for child in self.supervisor.children.values():
+            if not self.supervisor.heard(child, silent=child.name in silent):
+                continue
+            if child.state is State.SILENT:
+                text = "actor %s has been silent for %g s: its loop is busy, or its process (%s) stands still"
+                self._actor.log.error(text, child.name, SILENCE_S, child.process and child.process.pid)
+                self._actor.notify("actor.silent", actor=child.name, silent_s=SILENCE_S)
+            else:
+                self._actor.log.warning("actor %s answers again", child.name)
+                self._actor.notify("actor.answers", actor=child.name)
 
     def _status(self, actors: list[ActorStatus], uptime_s: float) -> RigStatus:
         return self._ports.status(actors, uptime_s, self._runner.malformed)

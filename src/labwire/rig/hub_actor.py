@@ -67,6 +67,8 @@ class HubActor(Actor, Actors, RigOperations):
             ``actor.started``: An actor is ready.
             ``actor.stopped``: An actor ended on purpose.
             ``actor.died``: An actor ended that nobody had asked to.
+            ``actor.silent``: An actor's process lives, but it has not said so for a while.
+            ``actor.answers``: It does again.
             ``clock.changed``: Rig time was set by ``T``.
         """
         subject = notification["subject"]

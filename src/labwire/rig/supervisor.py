@@ -38,6 +38,7 @@ class State(Enum):
 
     STARTING = "starting"
     RUNNING = "running"
+    SILENT = "silent"
     STOPPING = "stopping"
     STOPPED = "stopped"
     BACKING_OFF = "backing_off"
@@ -146,6 +147,14 @@ class Supervisor:
         child = self.children.get(name)
         if child and child.state is State.STARTING:
             child.state, child.services = State.RUNNING, services
+
+    def heard(self, child: Child, *, silent: bool) -> bool:
+        """Note whether an actor that runs still says that it does; return whether that is news."""
+        before, after = (State.RUNNING, State.SILENT) if silent else (State.SILENT, State.RUNNING)
+        if child.state is not before:
+            return False
+        child.state = after
+        return True
 
     def stop(self, child: Child) -> None:
         """Ask an actor to finish; after `STOP_LIMIT_S` it is terminated, then killed."""
