@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from labwire.errors import DeadlineError, LabwireError, PeerGoneError, StateError
+from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ResourceError, StateError
 from labwire.instruments.config import LimitsConfig
+from labwire.instruments.queues.posix_mq import open_error
 from labwire.instruments.status import State
-from labwire.instruments.supervision import life
+from labwire.instruments.supervision import incarnation, life
 from labwire.instruments.supervision.restart_policy import back_off_s
 from tests.instruments.server_kit import arrays_left, config, kill, serving, unique, wait_until
 
@@ -188,6 +190,23 @@ def test_a_hopeless_one_is_not_tried_again() -> None:
         server.add("DMM1", config(driver="no.such:Driver"), wait=False)
         events.wait_for("given_up")
         assert len(events.of("died")) == 1
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.EINVAL, "sysctl fs.mqueue.msg"), (errno.EMFILE, "ulimit -q")])
+def test_a_queue_that_a_limit_forbids_is_not_tried_again(code: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> object:
+        raise open_error("instrument_DMM1_req", code, 8208)
+
+    monkeypatch.setattr(incarnation, "create_pair", forbidden)
+    with serving() as (server, events):
+        with pytest.raises(ResourceError, match=told):
+            server.add("DMM1", config())
+        server.add("DMM2", config(), wait=False)
+        given_up = events.wait_for("given_up", 2)
+        assert told in given_up["last_error"]
+        assert events.of("died") == [], "nothing has lived"
+        with pytest.raises(StateError, match=told):
+            server.call("DMM2", "ECHO")
 
 
 def test_a_worker_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

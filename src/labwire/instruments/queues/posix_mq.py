@@ -196,7 +196,10 @@ def unlink_queue(name: str) -> bool:
 
 
 def open_error(name: str, code: int, size_bytes: int) -> LabwireError:
-    """Return the error for an ``mq_open`` that failed: what is wanted, which limit forbids it, what to set."""
+    """Return the error for an ``mq_open`` that failed: what is wanted, which limit forbids it, what to set.
+
+    ``data["limits"]`` is there if a limit of the system forbids it: no other try will do better.
+    """
     match code:
         case errno.ENOENT:
             return NotFoundError(
@@ -211,10 +214,13 @@ def open_error(name: str, code: int, size_bytes: int) -> LabwireError:
         case errno.ENOSPC:
             return ResourceError(
                 f"POSIX queue {name} cannot be made: the system allows {_limit('queues_max')} in all; "
-                f"to allow more, as root: sysctl fs.mqueue.queues_max={2 * _limit('queues_max')}"
+                f"to allow more, as root: sysctl fs.mqueue.queues_max={2 * _limit('queues_max')}",
+                limits={"queues_max": 2 * _limit("queues_max")},
             )
         case errno.ENOSYS:
-            return ResourceError(f"POSIX queue {name} cannot be made: this kernel has none; use kind boost or socket")
+            return ResourceError(
+                f"POSIX queue {name} cannot be made: this kernel has none; use kind boost or socket", limits={}
+            )
         case _:
             return ResourceError(f"POSIX queue {name} cannot be opened: {os.strerror(code)}")
 
@@ -240,8 +246,7 @@ def _rlimit_error(name: str, size_bytes: int) -> ResourceError:
         f"POSIX queue {name} needs {needed} bytes, which is more than what is left to this user: "
         f"RLIMIT_MSGQUEUE is {soft} (hard limit {hard}) and must be at least {2 * needed} for each instrument; "
         f"set it: ulimit -q, LimitMSGQUEUE= of a systemd unit, or msgqueue in /etc/security/limits.conf",
-        needed_bytes=2 * needed,
-        limit_bytes=soft,
+        limits={"RLIMIT_MSGQUEUE": 2 * needed},
     )
 
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from labwire.errors import ConfigError, LabwireError, ResourceError
+from labwire.errors import LabwireError, ResourceError
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange.commands import CommandMaker
 from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.status import Counts, State
 from labwire.instruments.supervision.incarnation import Incarnation, Links, Origin, why_ended
 from labwire.instruments.supervision.reporter import EventLimit
-from labwire.instruments.supervision.restart_policy import HOPELESS_CODES, RestartPolicy, why_to_give_up
+from labwire.instruments.supervision.restart_policy import HOPELESS_CODES, RestartPolicy, is_hopeless, why_to_give_up
 from labwire.instruments.supervision.supervisor import Supervisor, Timer
 from labwire.instruments.supervision.worker_output import WorkerOutput
 from labwire.wire.instrument_message import Command, CommandResponse
@@ -139,9 +139,7 @@ class Life:
         except (LabwireError, OSError) as error:
             self.last_error = str(error)
             self.start_error = error if isinstance(error, LabwireError) else ResourceError(str(error))
-            self._died(
-                {"why": self.last_error, "pid": None, "failed_calls": 0}, hopeless=isinstance(error, ConfigError)
-            )
+            self._died({"why": self.last_error, "pid": None, "failed_calls": 0}, hopeless=is_hopeless(error))
             return
         self.incarnation, self.start_error = incarnation, None
         if incarnation.process:
@@ -322,7 +320,8 @@ class Life:
         )
         if next_start.delay_s is None:
             self._set(State.GIVEN_UP)
-            self._report("died", data)
+            if self.start_error is None:  # otherwise there was nothing that could die
+                self._report("died", data)
             self._report("given_up", {"why": next_start.why, "last_error": self.last_error})
             return
         self.due_s = time.monotonic() + next_start.delay_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from labwire.errors import ConfigError, MissingExtraError, codes_of
+from labwire.errors import ConfigError, MissingExtraError, ResourceError, codes_of
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.exchange.exchange import Exchange
 
@@ -12,6 +12,11 @@ FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 10.0
 HOPELESS_CODES = frozenset({codes_of(ConfigError).exit_code, codes_of(MissingExtraError).exit_code})
 """A worker that ends with one of these before it is ready would do so every time."""
+
+
+def is_hopeless(error: Exception) -> bool:
+    """Whether a start that failed with this error would fail every time, until a person changes something."""
+    return isinstance(error, ConfigError) or (isinstance(error, ResourceError) and "limits" in error.data)
 
 
 class NextStart(NamedTuple):
@@ -49,7 +54,7 @@ class RestartPolicy:
         if not self._config.restart:
             return NextStart(None, "restart is off")
         if hopeless:
-            return NextStart(None, "it can never run")
+            return NextStart(None, "it would fail every time")
         if self.deaths_in_row > self._config.restart_tries:
             return NextStart(None, f"{self.deaths_in_row} deaths in a row")
         return NextStart(back_off_s(self.deaths_in_row))
