@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -145,3 +146,19 @@ def test_the_contract(recorder: CommandRecorder, tmp_path: Path) -> None:
         recorder.prepare(session(tmp_path))
     recorder.stop()
     recorder.prepare(session(tmp_path))
+
+
+def test_a_session_that_nobody_ended_makes_way_for_the_next(recorder: CommandRecorder, tmp_path: Path) -> None:
+    """Its recorder died: the next one may not be refused for ever."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    recorder.prepare(session(first))
+    recorder.start()
+    recorder.put(outcome(1))
+    recorder.prepare(msgspec.structs.replace(session(second), uuid="v"))
+    recorder.put(outcome(2))  # not started yet
+    recorder.start()
+    recorder.put(outcome(3))
+    recorder.stop()
+    assert [[row["command_id"] for row in rows_in(folder)] for folder in (first, second)] == [["DMM1-1"], ["DMM1-3"]]

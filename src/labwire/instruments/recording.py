@@ -52,16 +52,22 @@ class CommandRecorder(Recordable):
     # --- the session's contract
 
     def prepare(self, session: SessionStart) -> StreamDescription:
-        """See `Recordable.prepare`."""
-        if self._files is not None:
-            raise StateError("the instruments are being recorded already")
+        """See `Recordable.prepare`.
+
+        Another session that is still open is ended first: its recorder is gone, or it would have stopped it.
+        """
+        if self._files is not None and self._session is not None:
+            if session.uuid == self._session.uuid:
+                raise StateError("the instruments are being recorded already", path=self._session.path)
+            self.stop()
         folder = Path(session.path)
         try:
             self._files = (folder / COMMANDS_FILE).open("ab"), (folder / ARRAYS_FILE).open("ab")
         except OSError as error:
             raise DeviceError(f"cannot write {error.filename}: {error.strerror}", path=session.path) from error
         self._session = session
-        self._written = self._written_bytes = self._lost = self._offset = 0
+        self._written = self._written_bytes = self._lost = 0
+        self._offset = self._files[1].tell()
         self._queue = BoundedQueue(DEPTH, "drop_new", depth_bytes=DEPTH_BYTES, size_of=_size_of)
         self._thread = threading.Thread(target=self._write_all, args=(self._queue,), name="instruments are recorded")
         self._thread.start()
@@ -133,6 +139,7 @@ class CommandRecorder(Recordable):
                 "bytes": len(data),
             }
             arrays.write(data)
+            arrays.flush()  # before the line: no line may speak of bytes that a crash has taken
             self._offset += len(data)
             self._written_bytes += len(data)
         line = self._encoder.encode(row) + b"\n"

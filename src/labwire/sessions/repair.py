@@ -13,6 +13,7 @@ from labwire.operations.recording import Repaired, RepairProgress
 from labwire.sessions import bus_log, manifest, player_format, video
 from labwire.sessions.ballast import drop_ballast
 from labwire.sessions.files import TEMPORARY, replace_file
+from labwire.sessions.jsonl_repair import count_lines, is_whole_jsonl, repair_jsonl
 from labwire.sessions.lock import is_locked
 from labwire.sessions.manifest import Manifest
 from labwire.sessions.manifest_repair import clock_changes_from_log, manifest_from_log
@@ -64,18 +65,19 @@ class _Repair:
             known = manifest.read_manifest(self._folder)
         except LabwireError:
             known = None
-        if known is not None and known.state in (manifest.COMPLETE, manifest.REPAIRED) and self._looks_whole():
+        if known is not None and known.state in (manifest.COMPLETE, manifest.REPAIRED) and self._looks_whole(known):
             log = known.counters.get(bus_log.STREAM, StreamCounters())
             return Repaired(str(self._folder), [], log.written)
         scan = self._repair_log()
         session = self._restore_manifest(known, scan)
         self._repair_player(session)
         self._repair_videos(session)
+        self._repair_lines(session)
         self._remove_leftovers()
         self._finish_manifest(session)
         return Repaired(str(self._folder), self._changes, self._counts[bus_log.STREAM])
 
-    def _looks_whole(self) -> bool:
+    def _looks_whole(self, known: Manifest) -> bool:
         data = self._files("*.pldata")
         info = self._folder / player_format.INFO_FILE
         return (
@@ -83,6 +85,7 @@ class _Repair:
             and all(header_count(path.with_name(path.stem + TIMESTAMPS_SUFFIX)) is not None for path in data)
             and (not data or player_format.recorded_duration_s(info) is not None)
             and all(is_finished(path) for path in self._files("*.mp4"))
+            and all(is_whole_jsonl(path) for path in self._files("*.jsonl") if path.name in _files_of(known))
             and not self._files(f"*{TEMPORARY}")
         )
 
@@ -153,6 +156,20 @@ class _Repair:
                 cut = f"cut {done.torn_bytes} torn bytes, " if done.torn_bytes else ""
                 self._changes.append(f"{path.name}: {cut}wrote index and timestamps of {done.count} pictures")
 
+    def _repair_lines(self, session: Manifest) -> None:
+        """Mend what others have recorded as JSON Lines: the instruments, for instance."""
+        streams = _files_of(session)
+        for path in self._files("*.jsonl"):
+            if path.name not in streams:
+                continue
+            self._progress_of(path.name)
+            torn_bytes = repair_jsonl(path)
+            if torn_bytes is not None:
+                done = f"cut {torn_bytes} torn bytes" if torn_bytes else "ended its last line"
+                self._changes.append(f"{path.name}: {done}")
+            stream = streams[path.name]
+            self._counts[stream] = self._counts.get(stream, 0) + count_lines(path)
+
     def _remove_leftovers(self) -> None:
         for path in self._files(f"*{TEMPORARY}"):
             path.unlink()
@@ -188,3 +205,8 @@ class _Repair:
             more = [name for name in found[stream] if name not in known]
             streams[stream] = msgspec.structs.replace(streams[stream], files=[*known, *more])
         return streams
+
+
+def _files_of(session: Manifest) -> dict[str, str]:
+    """Return the files that streams of a session have on this computer, with the names of their streams."""
+    return {name: stream for stream, about in session.streams.items() if not about.host for name in about.files}
