@@ -6,7 +6,7 @@ import contextlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
@@ -16,6 +16,8 @@ from labwire.cli.operation_commands import command_of, service_app
 from labwire.errors import CancelledError, StateError
 from labwire.operations.job import Job, LocalJob
 from labwire.operations.service import Service, operation
+
+Names: TypeAlias = list[str]
 
 
 class Shine(msgspec.Struct, frozen=True):
@@ -52,6 +54,15 @@ class Lamp(Service):
 
     @operation()
     @abstractmethod
+    def dim(self, lamps: Names) -> None:
+        """Dim some.
+
+        Args:
+            lamps: Their names.
+        """
+
+    @operation()
+    @abstractmethod
     def burn_in(self, hours: int) -> Job[Step, Shine]:
         """Let it burn.
 
@@ -73,6 +84,9 @@ class FakeLamp(Lamp):
 
     def list(self) -> list[Shine]:
         return [Shine("red", 1.0)]
+
+    def dim(self, lamps: Names) -> None:
+        pass
 
     def burn_in(self, hours: int) -> Job[Step, Shine]:
         def work(report: Callable[[Step], None], cancelled: Callable[[], bool]) -> Shine:
@@ -176,6 +190,13 @@ def test_help_is_made_from_the_docstring(rig: FakeRig, capsys: pytest.CaptureFix
     for words in ("Let there be light.", "Electric power, in watts.", "Spare the bulb.", "[default: 5.0]", "--slowly"):
         assert words in out
     assert "--no-slowly" not in out
+
+
+def test_a_list_has_one_flag(rig: FakeRig, capsys: pytest.CaptureFixture[str]) -> None:
+    run(rig, "dim", "--help")
+    out = capsys.readouterr().out
+    assert "--lamps" in out
+    assert "--empty" not in out
 
 
 def test_a_command_can_do_more_than_its_operation(rig: FakeRig, capsys: pytest.CaptureFixture[str]) -> None:

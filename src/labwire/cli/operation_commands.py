@@ -105,7 +105,8 @@ def _signature(method: Callable[..., Any]) -> inspect.Signature:
 
 
 def _annotation(hint: Any) -> Any:
-    return Annotated[hint, Parameter(negative="")] if hint is bool else hint
+    """Return a hint as the command line reads it: a flag has no ``--no-…``, a list no ``--empty-…``."""
+    return Annotated[hint, Parameter(negative="")]
 
 
 def __getattr__(name: str) -> App:
