@@ -133,10 +133,13 @@ def test_a_name_that_another_rig_serves_is_left_to_it(tmp_path: Path) -> None:
     with (
         running_rig(first, toml) as one,
         connect(port=one.port, timeout_s=LIMIT_S) as here,
-        running_rig(second, toml) as other,
-        connect(port=other.port, timeout_s=LIMIT_S) as there,
     ):
-        assert ready(here, name).echo(value=1.0) == 1.0
+        assert ready(here, name).echo(value=1.0) == 1.0  # a rig is there before its instruments have their names
+        the_second_rig_is_refused(second, toml, name, here)
+
+
+def the_second_rig_is_refused(folder: Path, toml: str, name: str, here: Rig) -> None:
+    with running_rig(folder, toml) as other, connect(port=other.port, timeout_s=LIMIT_S) as there:
         assert ready(there, "SLOW").echo(value=1.0) == 1.0, "the others run"
         status = state_of(there, name)
         assert status.state == "given_up"

@@ -67,6 +67,18 @@ def test_released_is_free_again_and_leaves_no_file() -> None:
     assert not list(runtime_folder().glob(f"*{NAME}*"))
 
 
+@pytest.mark.parametrize("before", ["", "4194305\n"])  # no process has a number above 2^22
+def test_who_has_just_taken_it_is_named_though_the_file_does_not_say_it_yet(before: str) -> None:
+    with NameLock(NAME):
+        file = runtime_folder() / f"instrument_{NAME}.lock"
+        file.write_text(before)
+        writing = threading.Timer(0.05, file.write_text, [f"{os.getpid()}\n"])
+        writing.start()
+        with pytest.raises(RefusedError, match=f"by process {os.getpid()} "):
+            NameLock(NAME)
+        writing.join()
+
+
 def test_what_is_in_use_is_not_cleaned() -> None:
     with NameLock(NAME) as lock, create_pair("boost", NAME):
         assert lock.clean() == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -22,6 +23,8 @@ from labwire.names import check_actor_name
 
 _MODE: Final = 0o700
 _MAX_LINE_BYTES: Final = 64
+_PID_LIMIT_S: Final = 0.5
+_PID_RETRY_S: Final = 0.001
 
 
 class NameLock:
@@ -55,7 +58,7 @@ class NameLock:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                pid = _first_number(fd)
+                pid = _pid_in(fd)
                 os.close(fd)
                 raise RefusedError(
                     f"instrument {self.name} is served already, by process {pid or '?'} ({_command_of(pid)}): "
@@ -133,9 +136,18 @@ def _is_still(path: Path, fd: int) -> bool:
         return False
 
 
-def _first_number(fd: int) -> int:
-    line = os.pread(fd, _MAX_LINE_BYTES, 0).strip()
-    return int(line) if line.isdigit() else 0
+def _pid_in(fd: int) -> int:
+    """Return the process that holds a lock, as its file says; 0 if the file says nothing.
+
+    Who has just locked it has yet to write that: until then the file is empty, or names a dead process.
+    """
+    until_s = time.monotonic() + _PID_LIMIT_S
+    while True:
+        line = os.pread(fd, _MAX_LINE_BYTES, 0).strip()
+        pid = int(line) if line.isdigit() else 0
+        if (pid and Path(f"/proc/{pid}").exists()) or time.monotonic() > until_s:
+            return pid
+        time.sleep(_PID_RETRY_S)
 
 
 def _command_of(pid: int) -> str:
