@@ -20,6 +20,8 @@ RESERVED_NAMES = {
     "steward": "the log and the statistics",
     "recorder": "the recorder",
     "instruments": "the instruments' server",
+    "web": "the dashboard",
+    "time_sync": "the clock that is shared with other computers",
 }
 """Names of actors that every rig may have."""
 

@@ -14,6 +14,7 @@ from labwire.instruments.config import InstrumentConfig
 from labwire.sessions.config import RecorderConfig
 from labwire.sources.config import CameraConfig, SourceConfig
 from labwire.strict import KeyPath, Strict
+from labwire.time_sync.config import TimeSyncConfig
 
 _CLASS, _OPTIONS = "class", "options"
 INSTRUMENT_KEYS = frozenset(InstrumentConfig.__struct_fields__) - {_OPTIONS}
@@ -45,6 +46,7 @@ class RigConfig(Strict):
     recorder: RecorderConfig | None = None
     file_ipc: FileIpcConfig | None = None
     instruments: dict[str, InstrumentConfig] = {}
+    time_sync: TimeSyncConfig | None = None
     actors: dict[str, ActorConfig] = {}
 
 

@@ -33,6 +33,7 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "sources.eyes": {"kind": "simulated_eyes"},
     "recorder": {},
     "file_ipc": {"camera": "world"},
+    "time_sync": {},
     "instruments.DMM1": {"driver": "labwire.instruments.drivers.simulated:Multimeter"},
     "actors.alarm": {"class": "my_lab:Alarm"},
 }
