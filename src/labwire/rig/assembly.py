@@ -16,6 +16,7 @@ INSTRUMENTS = "instruments"
 
 TIME_SYNC = "time_sync"
 
+
 def actor_specs(
     config: RigConfig, wiring: Wiring, clock_fd: int, *, folder: str, console_fd: int | None = None
 ) -> list[ActorSpec]:
@@ -56,6 +57,13 @@ def _rows(
             "console_fd": console_fd,
         },
     )
+    if config.time_sync:
+        options = {
+            "time_sync": msgspec.to_builtins(config.time_sync),
+            "listen": config.network.listen,
+            "allow": config.network.allow,
+        }
+        yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
     for name, camera in config.cameras.items():
         options = {"camera": msgspec.to_builtins(camera)}
         if config.file_ipc and config.file_ipc.camera == name:
@@ -67,13 +75,6 @@ def _rows(
         instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
         options = {"instruments": instruments, "python_path": [folder]}
         yield INSTRUMENTS, "labwire.actors.instruments:InstrumentsActor", options
-    if config.time_sync:
-        options = {
-            "time_sync": msgspec.to_builtins(config.time_sync),
-            "listen": config.network.listen,
-            "allow": config.network.allow,
-        }
-        yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
     for name, actor in config.actors.items():
