@@ -45,8 +45,8 @@ class RigConfig(Strict):
     sources: dict[str, SourceConfig] = {}
     recorder: RecorderConfig | None = None
     file_ipc: FileIpcConfig | None = None
-    instruments: dict[str, InstrumentConfig] = {}
     time_sync: TimeSyncConfig | None = None
+    instruments: dict[str, InstrumentConfig] = {}
     actors: dict[str, ActorConfig] = {}
 
 
