@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from labwire.cli.main import make_app
 from labwire.rig.rig_file import schema
+from labwire.sessions.manifest import manifest_schema
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 COMMAND = ".venv/bin/python -m scripts.reference_pages"
@@ -120,7 +121,16 @@ def _range_of(about: Tree) -> str:
     return "".join(f", {part}" for part in parts if not part.endswith("None"))
 
 
-GENERATED: Mapping[str, Callable[[], str]] = {"cli.md": cli_page, "rig-file.md": rig_file_page}
+def session_schema() -> str:
+    """Return the JSON Schema of ``session.json``."""
+    return json.dumps(manifest_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+GENERATED: Mapping[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "rig-file.md": rig_file_page,
+    "session.schema.json": session_schema,
+}
 
 
 def main() -> None:

@@ -73,7 +73,7 @@ def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) 
                 told[topic] = payload
         assert told["notify.recording.failed"]["rec_path"] == first
         assert set(told["notify.recording.started"]["streams"]) >= {"bus", "scale"}, "others were let go"
-        assert "labwire record repair" in told["notify.recording.failed"]["reason"]
+        assert "labwire sessions repair" in told["notify.recording.failed"]["reason"]
         second = rig.record.stop().rec_path
         assert second == told["notify.recording.started"]["rec_path"]
         assert Path(second) == Path(first).with_name("001")

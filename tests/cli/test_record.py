@@ -1,4 +1,4 @@
-"""``labwire record list`` and ``repair`` where no rig runs."""
+"""``labwire record list`` and ``repair``, which are those of ``labwire sessions``, where no rig runs."""
 
 from __future__ import annotations
 

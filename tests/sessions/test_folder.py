@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -29,6 +30,13 @@ def test_sessions_are_numbered_with_the_first_free_number(tmp_path: Path) -> Non
     assert [make(root, "pilot") for _ in range(2)] == ["pilot/001", "pilot/003"]
     assert make(root, "my session") == "my session/000"
     assert make(root, "day 1/left eye") == "day 1/left eye/000"
+
+
+def test_the_number_of_a_session_that_was_removed_is_not_given_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        (tmp_path / make(tmp_path, "pilot") / "session.json").touch()
+    shutil.rmtree(tmp_path / "pilot" / "000")
+    assert make(tmp_path, "pilot") == "pilot/003"
 
 
 def test_no_name_gives_the_date(tmp_path: Path) -> None:

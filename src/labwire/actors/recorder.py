@@ -24,6 +24,7 @@ from labwire.operations.recording import (
     RepairProgress,
     SessionList,
 )
+from labwire.operations.session_check import Verified
 from labwire.sessions import events
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
@@ -135,7 +136,7 @@ class Recorder(Actor, Recording):
         cut_off = find_interrupted(Path(self.options.root), _JUST_NOW_S)
         if cut_off is None or self._recorder.state is not RecorderState.IDLE:
             return
-        text = "the recorder died in the middle of %s: `labwire record repair` makes its files whole"
+        text = "the recorder died in the middle of %s: `labwire sessions repair` makes its files whole"
         self.log.error(text, cut_off.path)
         self._tell_failed(text % cut_off.path, rec_path=cut_off.path)
         self._stop_the_others()
@@ -183,6 +184,10 @@ class Recorder(Actor, Recording):
     def repair(self, session: str) -> Job[RepairProgress, Repaired]:
         """See `Recording.repair`."""
         return self._recorder.repair(session)
+
+    def verify(self, session: str) -> Job[RepairProgress, Verified]:
+        """See `Recording.verify`."""
+        return self._recorder.verify(session)
 
     # --- what the bus hears
 

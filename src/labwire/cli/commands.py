@@ -12,8 +12,9 @@ from labwire.operations.table import all_services
 RIG = Group("A rig", sort_key=1)
 TALK = Group("Talk to it", sort_key=2)
 OPERATIONS = Group("Operations", sort_key=3)
-IMAGES = Group("Image streams", sort_key=4)
-SETUP = Group("This program", sort_key=5)
+SESSIONS = Group("Sessions", sort_key=4)
+IMAGES = Group("Image streams", sort_key=5)
+SETUP = Group("This program", sort_key=6)
 
 
 class Command(NamedTuple):
@@ -138,6 +139,12 @@ _COMMANDS = (
         "Stream one run of a simulated or replayed detector to writers.\n\n"
         "Needs no rig. It prints what became of the images; the exit status tells whether all were stored. Example: "
         "`labwire send --listen tcp://127.0.0.1:9100 --images 100 --file-prefix test --wait-writers 2`.",
+    ),
+    Command(
+        "sessions",
+        "labwire.cli.sessions:app",
+        SESSIONS,
+        "Look at what was recorded: list, show, verify, repair, prune. A rig need not run.",
     ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )

@@ -47,9 +47,10 @@ def table_of(rows: Sequence[msgspec.Struct], keys: Sequence[str] = (), key_label
     """
     names = [field.name for field in msgspec.structs.fields(rows[0])]
     cells = {name: [quantity(name, getattr(row, name)) for row in rows] for name in names}
-    columns = {label(name): column for name, column in cells.items() if any(cell != NOTHING for cell in column)}
-    table = make_table([key_label, *columns] if keys else list(columns))
-    for cell_row in zip(*([list(keys)] if keys else []), *columns.values(), strict=True):
+    columns = [(label(name), column) for name, column in cells.items() if any(cell != NOTHING for cell in column)]
+    headings = [heading for heading, _ in columns]  # `written` and `written_bytes` have the same
+    table = make_table([key_label, *headings] if keys else headings)
+    for cell_row in zip(*([list(keys)] if keys else []), *(column for _, column in columns), strict=True):
         table.add_row(*map(Text, cell_row))
     return table
 

@@ -11,6 +11,7 @@ from labwire.errors import DeviceError, DiskLowError, InvalidNameError, NotFound
 from labwire.operations.job import Job
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.service import Service, operation
+from labwire.operations.session_check import Verified
 
 
 class StreamFailure(msgspec.Struct, frozen=True):
@@ -103,6 +104,15 @@ class Recording(Service):
     @abstractmethod
     def repair(self, session: str) -> Job[RepairProgress, Repaired]:
         """Make a session whole that a crash cut off.
+
+        Args:
+            session: Name and running number as `list` gives them: ``pilot/003``.
+        """
+
+    @operation(errors=(NotFoundError, StateError), changes=False)
+    @abstractmethod
+    def verify(self, session: str) -> Job[RepairProgress, Verified]:
+        """Prove what a session holds: count every numbered message again, open every file, name what is missing.
 
         Args:
             session: Name and running number as `list` gives them: ``pilot/003``.

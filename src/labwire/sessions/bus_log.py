@@ -36,11 +36,12 @@ FILE_NAME = "bus.mcap"
 STREAM = "bus"
 MSGPACK = "msgpack"
 RAW_SUFFIX = "#raw"
+RAW_PARTS_OF = "raw_parts_of"
+"""Key in the metadata of a channel of raw parts: the topic that they belong to."""
 OVERFLOW_TOPIC = "labwire.overflow"
 SESSION_NOTE = "labwire.session"
 CLOCK_NOTE = "labwire.clock_change"
 
-_RAW_PARTS_OF = "raw_parts_of"
 _MAX_TOPIC_BYTES = 4096
 _RESERVED_CHANNELS = 1  # the overflow's own
 _MAX_SEQUENCE = 0xFFFF_FFFF
@@ -166,7 +167,7 @@ class BusLog(Sink):
             text = topic.decode("utf-8", "backslashreplace")
             metadata["topic_hex"] = topic.hex()
         if kind == _RAW:
-            metadata[_RAW_PARTS_OF] = text
+            metadata[RAW_PARTS_OF] = text
             text += RAW_SUFFIX
         elif kind == _ALONE:
             metadata["parts"] = "1"
@@ -255,7 +256,7 @@ class BusLog(Sink):
 
 def count_messages(channels: Mapping[int, Channel]) -> int:
     """Return how many messages of the bus stand on these channels of a log; raw parts belong to their message."""
-    return sum(channel.count for channel in channels.values() if _RAW_PARTS_OF not in channel.metadata)
+    return sum(channel.count for channel in channels.values() if RAW_PARTS_OF not in channel.metadata)
 
 
 def _to_ns(seconds: float, otherwise: int) -> int:

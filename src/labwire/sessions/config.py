@@ -12,6 +12,25 @@ _Bytes = Annotated[int, Meta(ge=0)]
 _Count = Annotated[int, Meta(ge=1)]
 
 
+class RetentionConfig(Strict):
+    """Which sessions may be removed: the ``[recorder.retention]`` table of a rig file.
+
+    A session goes if one of the limits says so; never one that was not verified, or in which something was wrong.
+    """
+
+    max_age_days: Annotated[float, Meta(ge=0.0)] = 0.0
+    """Sessions that began longer ago may go; 0 is no limit."""
+    max_bytes: _Bytes = 0
+    """While all sessions together are larger, the oldest goes; 0 is no limit."""
+    keep: Annotated[int, Meta(ge=0)] = 1
+    """So many of the newest stay, whatever the limits say."""
+
+    @property
+    def limits_something(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.max_age_days > 0 or self.max_bytes > 0
+
+
 class RecorderConfig(Strict):
     """How sessions are recorded: the ``[recorder]`` table of a rig file."""
 
@@ -41,3 +60,4 @@ class RecorderConfig(Strict):
     """Below this much free space a warning is published."""
     disk_stop_bytes: _Bytes = 1_000_000_000
     """Below this much free space no session starts, and a running one is stopped cleanly."""
+    retention: RetentionConfig = RetentionConfig()

@@ -21,6 +21,8 @@ from labwire.sessions.lock import is_locked
 
 _MAX_DEPTH = 8  # of a session below the root
 _MAX_NUMBER = 100_000
+PRUNED_SUFFIX = ".pruned"
+"""Of a session's folder that is being removed."""
 
 
 def free_bytes(path: Path) -> int:
@@ -36,7 +38,7 @@ def today() -> str:
 
 
 def create_session_folder(root: Path, name: str) -> tuple[Path, str]:
-    """Make the folder of a new session: ``root/name/NNN`` with the first free number.
+    """Make the folder of a new session: ``root/name/NNN`` with the number above the highest.
 
     Args:
         root: Of all recordings; made if it is not there.
@@ -56,7 +58,7 @@ def create_session_folder(root: Path, name: str) -> tuple[Path, str]:
         parent = root
         for part in name.split("/"):
             parent = _enter(root, parent, part, name)
-        for number in range(_MAX_NUMBER):
+        for number in range(_next_number(parent), _MAX_NUMBER):
             folder = parent / f"{number:03d}"
             try:
                 folder.mkdir()
@@ -66,6 +68,13 @@ def create_session_folder(root: Path, name: str) -> tuple[Path, str]:
     except OSError as error:
         raise DeviceError(f"cannot make a folder for {name!r} in {root}: {error.strerror}", path=str(root)) from error
     raise DeviceError(f"{root / name} holds {_MAX_NUMBER} sessions already: use another name", path=str(root / name))
+
+
+def _next_number(parent: Path) -> int:
+    """Return the number above the highest: that of a session that was removed is not given again while others stand."""
+    taken = [path for path in _subfolders(parent) if path.name.endswith(PRUNED_SUFFIX) or _is_session(path)]
+    names = [path.name.removesuffix(PRUNED_SUFFIX) for path in taken]
+    return 1 + max((int(name) for name in names if name.isascii() and name.isdecimal()), default=-1)
 
 
 def _enter(root: Path, parent: Path, part: str, name: str) -> Path:
@@ -93,7 +102,7 @@ def find_session(root: Path, session: str) -> Path:
     folder = root / check_session_name(session)
     if session and folder.is_dir() and folder.resolve().is_relative_to(root.resolve()) and _is_session(folder):
         return folder.resolve()
-    raise NotFoundError(f"no session {session!r} in {root}: `labwire record list` shows them", session=session)
+    raise NotFoundError(f"no session {session!r} in {root}: `labwire sessions list` shows them", session=session)
 
 
 def list_sessions(root: Path) -> list[SessionSummary]:
@@ -126,6 +135,8 @@ def _is_session(folder: Path) -> bool:
 
 
 def _session_folders(folder: Path, depth: int) -> Iterator[Path]:
+    if folder.name.endswith(PRUNED_SUFFIX):
+        return
     if depth and _is_session(folder):
         yield folder
         return

@@ -12,7 +12,7 @@ from labwire.errors import NotFoundError, ProtocolError
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.operations.recording import StreamFailure
 from labwire.sessions.files import replace_file
-from labwire.sessions.sink import ClockChange
+from labwire.sessions.sink import ClockChange, ClockReading
 from labwire.version import __version__
 
 FILE_NAME = "session.json"
@@ -47,6 +47,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Start on the monotonic clock of the computer that recorded."""
     clock_changes: list[ClockChange] = []
     """Jumps of rig time during the session, in order."""
+    clocks: list[ClockReading] = []
+    """All three clocks at the start, each minute, and at the end."""
+    wall_offset_s: float | None = None
+    """How far the wall clock has moved against the monotonic clock since the start, seconds."""
+    wall_drift_ppm: float | None = None
+    """The same per second of the session, in millionths; None before a minute has passed."""
     state: str = RECORDING
     """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
     ended: str = ""
@@ -78,6 +84,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def manifest_of(start: SessionStart, rig: dict[str, Any]) -> Manifest:
     """Make the manifest of a session that begins."""
     return Manifest(**msgspec.structs.asdict(start), rig=rig)
+
+
+def manifest_schema() -> dict[str, Any]:
+    """Return the JSON Schema of ``session.json``; keys that it does not name are allowed."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FORMAT,
+        **msgspec.json.schema(Manifest),
+    }
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:

@@ -123,6 +123,11 @@ def decode_chunk_head(data: bytes) -> ChunkHead | None:
     return ChunkHead(start, end, records_bytes)
 
 
+def chunk_crc(data: bytes) -> int:
+    """Return the checksum of a chunk's records from its head; 0 means that none was written."""
+    return _CHUNK_HEAD.unpack(data)[5]
+
+
 def encode_message_index(channel_id: int, entries: bytes | bytearray) -> bytes:
     """Encode a MessageIndex record; `entries` are packed pairs of log time and offset in the chunk's records."""
     return encode_record(Opcode.MESSAGE_INDEX, struct.pack("<HI", channel_id, len(entries)) + entries)

@@ -16,6 +16,7 @@ from labwire.errors import ConfigError, DiskLowError, StateError
 from labwire.operations.job import LocalJob
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters
 from labwire.operations.recording import RecordingStarted, RecordingStopped, Repaired, RepairProgress, SessionSummary
+from labwire.operations.session_check import Verified
 from labwire.sessions import events
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.events import OnEvent
@@ -24,6 +25,7 @@ from labwire.sessions.guard import SessionGuard
 from labwire.sessions.repair import repair_session
 from labwire.sessions.running_session import LOCAL_STREAMS, RunningSession
 from labwire.sessions.sink import ClockChange
+from labwire.sessions.verify import verify_session
 
 
 class State(Enum):
@@ -244,3 +246,15 @@ class SessionRecorder:
         """
         folder = find_session(Path(self._config.root), session)
         return LocalJob(lambda report, cancelled: repair_session(folder, report=report, cancelled=cancelled))
+
+    def verify(self, session: str) -> LocalJob[RepairProgress, Verified]:
+        """Return the work of checking a session; `labwire.sessions.verify` tells what is done.
+
+        Args:
+            session: Name and running number as `list` gives them: ``pilot/003``.
+
+        Raises:
+            NotFoundError: There is no such session.
+        """
+        folder = find_session(Path(self._config.root), session)
+        return LocalJob(lambda report, cancelled: verify_session(folder, report=report, cancelled=cancelled))

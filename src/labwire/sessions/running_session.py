@@ -18,6 +18,7 @@ from labwire.operations.recording import RecordingStarted, RecordingStopped, Str
 from labwire.sessions import bus_log, manifest, player_format, video
 from labwire.sessions.ballast import drop_ballast, take_ballast
 from labwire.sessions.bus_log import BusLog
+from labwire.sessions.clock_log import ClockLog
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.file_names import FileNames
 from labwire.sessions.message_queue import MessageQueue
@@ -72,6 +73,7 @@ class RunningSession:
         self._manifest = manifest.manifest_of(session, rig)
         self._manifest_lock = threading.Lock()
         self._changes: list[ClockChange] = []
+        self._clocks = ClockLog(session)
 
     def local_streams(self) -> dict[str, LocalRecordable]:
         """Return the recorder's own streams by name, the truth first."""
@@ -149,6 +151,7 @@ class RunningSession:
         duration_s = self.duration_s
         self.queue.close()
         state = self._close_files(duration_s)
+        self._clocks.read(self.offset_s)
         with suppress(OSError):  # the session then looks cut off, and a repair sets it right
             self.write_manifest(state=state, ended=ended, duration_s=duration_s)
         return RecordingStopped(str(self.folder), duration_s, self.counters())
@@ -199,11 +202,12 @@ class RunningSession:
         return {**local, **self._others.counters}
 
     def write_progress(self) -> None:
-        """Bring the manifest and the Player's info up to date.
+        """Read the clocks, and bring the manifest and the Player's info up to date.
 
         Raises:
             OSError: The disk is full or fails; the old ones stand.
         """
+        self._clocks.read(self.offset_s)
         self.write_manifest()
         if self.player is not None:
             self.player.write_duration(self.duration_s)
@@ -218,6 +222,7 @@ class RunningSession:
         known: dict[str, Any] = {
             "duration_s": self.duration_s,
             "clock_changes": list(self._changes),
+            **self._clocks.for_manifest(),
             "streams": {**local, **self._others.descriptions},
             "counters": self.counters(),
             "failed": self.failed(),

@@ -38,6 +38,15 @@ class ClockChange(msgspec.Struct, frozen=True):
     """When it happened."""
 
 
+class ClockReading(msgspec.Struct, frozen=True):
+    """The three clocks at one moment."""
+
+    monotonic_s: float
+    rig_time_s: float
+    epoch_us: int
+    """Wall clock of the recorder's computer, microseconds since 1970; it may step."""
+
+
 class Counts:
     """Counters that one thread raises and others read.
 

@@ -1,0 +1,56 @@
+"""What was found in sessions, as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from labwire.cli.output import console, remark, write_line
+from labwire.cli.show import show, table_of
+from labwire.cli.units import size
+from labwire.operations.session_check import FileCheck, Gap, NumberedTopic, Pruned, Verified
+from labwire.sessions.overview import Overview
+
+_SHOWN_GAPS = 20
+
+
+def show_overview(overview: Overview) -> None:
+    """Print what is in a session."""
+    show(overview)
+
+
+def show_verified(verified: Verified) -> None:
+    """Print what a check found."""
+    out = console()
+    verdict = "whole, and nothing is missing" if verified.lossless else "whole" if verified.whole else "not whole"
+    style = "green" if verified.lossless else "yellow" if verified.whole else "red"
+    out.print(Text(verified.path, style="bold"), Text(verdict, style=style))
+    write_line(f"{verified.messages} messages, {verified.pictures} pictures, {len(verified.files)} files looked at")
+    for problem in verified.problems:
+        out.print(Text(f"- {problem}"))
+    _section(out, "files", verified.files)
+    _section(out, "numbered", verified.numbered)
+    _section(out, "gaps", verified.gaps[:_SHOWN_GAPS])
+    if len(verified.gaps) > _SHOWN_GAPS:
+        write_line(f"... and {len(verified.gaps) - _SHOWN_GAPS} more: --json has them all")
+    if verified.not_observable:
+        topics = ", ".join(f"{topic} ({count})" for topic, count in verified.not_observable.items())
+        write_line(f"\nnot numbered, so a loss on their way to the recorder would not be seen: {topics}")
+
+
+def _section(out: Console, title: str, rows: Sequence[FileCheck | NumberedTopic | Gap]) -> None:
+    if rows:
+        out.print()
+        out.print(Text(title, style="bold underline"))
+        out.print(table_of(rows))
+
+
+def show_pruned(rows: Sequence[Pruned], *, dry_run: bool, where: str) -> None:
+    """Print what a rule removed, or would."""
+    if rows:
+        show(list(rows))
+    gone = [row for row in rows if row.removed]
+    verb = "would be removed" if dry_run else "removed"
+    remark(f"labwire: {len(gone)} {verb}, {size(sum(row.size_bytes for row in gone))}, in {where}")

@@ -1,0 +1,229 @@
+"""A check finds what is missing, and says of what nobody can know."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from labwire.errors import CancelledError, NotFoundError, StateError
+from labwire.operations.recording import RepairProgress
+from labwire.operations.session_check import Gap, Verified
+from labwire.sessions import verified_file
+from labwire.sessions.clock_log import ClockLog
+from labwire.sessions.manifest import manifest_schema, read_manifest
+from labwire.sessions.repair import repair_session
+from labwire.sessions.verify import verify_session
+from tests.sessions.lab import Lab
+from tests.sessions.making import START, datum
+from tests.sessions.recorded import STEP_S, record_session
+
+
+@pytest.fixture(scope="module")
+def good_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return record_session(tmp_path_factory.mktemp("good"))[0]
+
+
+@pytest.fixture
+def good(good_original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good_original, tmp_path / "pilot" / "000"))
+
+
+def test_a_whole_session_is_lossless(good: Path) -> None:
+    reports: list[RepairProgress] = []
+    found = verify_session(good, report=reports.append)
+    assert (found.whole, found.lossless, found.problems) == (True, True, [])
+    assert (found.messages, found.pictures, found.missing, found.dropped) == (147, 20, 0, 0)
+    (scale,) = found.numbered
+    assert (scale.topic, scale.messages, scale.first, scale.last) == ("scale", 60, 0, 59)
+    assert found.not_observable["pupil.0"] == 60
+    assert "scale" not in found.not_observable
+    assert {file.kind for file in found.files} == {"log", "data", "video", "info", "other"}
+    assert {report.step for report in reports} >= {"bus.mcap", "world.mp4", "pupil.pldata"}
+
+
+def test_gaps_are_intervals(tmp_path: Path) -> None:
+    folder, _ = record_session(tmp_path, lost=[3, 4, 5, 20])
+    found = verify_session(folder)
+    assert (found.whole, found.lossless, found.missing) == (True, False, 4)
+    first, second = found.gaps
+    assert first == Gap("scales", "scale", 3, 5, 3, first.from_s, first.to_s)
+    assert first.to_s - first.from_s == pytest.approx(4 * STEP_S)
+    assert (second.first, second.last, second.messages) == (20, 20, 1)
+    assert found.problems == ["4 numbered messages are missing, in 2 gaps"]
+
+
+def test_an_emitter_that_starts_again_is_no_gap(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    for seq in (5, 6, 0, 1):
+        recorder.put(datum("a", 1.0, seq=seq, emitter="e"), 1.0)
+    recorder.stop()
+    found = verify_session(folder)
+    assert found.lossless
+    assert (found.numbered[0].restarts, found.numbered[0].missing) == (1, 0)
+
+
+def cut(name: str, bytes_off: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(path.read_bytes()[:-bytes_off])
+
+    return damage
+
+
+def flip(name: str, at: int) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        data = bytearray((folder / name).read_bytes())
+        data[at] ^= 0xFF
+        (folder / name).write_bytes(data)
+
+    return damage
+
+
+def other_timestamps(folder: Path) -> None:
+    path = folder / "pupil_timestamps.npy"
+    data = bytearray(path.read_bytes())
+    data[-8:] = np.float64(7.0).tobytes()
+    path.write_bytes(data)
+
+
+def other_count(folder: Path) -> None:
+    path = folder / "session.json"
+    manifest = json.loads(path.read_text())
+    manifest["counters"]["bus"]["written"] += 1
+    path.write_text(json.dumps(manifest))
+
+
+def on_another_host(folder: Path) -> None:
+    path = folder / "session.json"
+    manifest = json.loads(path.read_text())
+    manifest["streams"]["far"] = {"stream": "far", "files": ["x.h5"], "host": "lab2"}
+    path.write_text(json.dumps(manifest))
+
+
+def torn_line(folder: Path) -> None:
+    (folder / "instruments.jsonl").write_text('{"a": 1}\n{"a": ')
+
+
+def array_outside(folder: Path) -> None:
+    (folder / "instruments.jsonl").write_text('{"array": {"offset": 8, "bytes": 8}}\n')
+    (folder / "instruments.arrays").write_bytes(bytes(15))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut("bus.mcap", 10), "bus.mcap: it has no whole index"),
+        (flip("bus.mcap", 2000), "another checksum"),
+        (cut("pupil.pldata", 3), "pupil.pldata: torn"),
+        (other_timestamps, "1 timestamps are not those of the data"),
+        (lambda folder: (folder / "pupil_timestamps.npy").unlink(), "pupil_timestamps.npy is missing"),
+        (cut("world.mp4", 30), "world.mp4: its index is missing"),
+        (cut("world_timestamps.npy", 8), "20 pictures, but None timestamps"),
+        (lambda folder: (folder / "world.mp4").unlink(), "world.mp4, which pictures wrote, is missing"),
+        (lambda folder: (folder / "session.json").unlink(), "it has no session.json"),
+        (lambda folder: (folder / "session.json").write_text("{"), "session.json"),
+        (lambda folder: (folder / "x.part").touch(), "x.part: was never finished"),
+        (other_count, "bus: 148 were written, 147 are there"),
+        (on_another_host, "far: its files are on lab2"),
+        (torn_line, "1 lines are no whole JSON object"),
+        (array_outside, "1 arrays are not in instruments.arrays"),
+    ],
+)
+def test_damage_is_found(good: Path, damage: Callable[[Path], object], words: str) -> None:
+    damage(good)
+    found = verify_session(good)
+    assert not found.whole
+    assert not found.lossless
+    assert any(words in problem for problem in found.problems), found.problems
+
+
+def test_a_picture_that_is_in_no_video_is_missing(good: Path) -> None:
+    for name in ("world.mp4", "world_timestamps.npy"):
+        (good / name).unlink()
+    found = verify_session(good)
+    assert "20 pictures were announced and are in no video" in found.problems
+    assert found.dropped == 20
+
+
+def test_hdf5_is_opened(good: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(good / "run_000001.h5", "w") as file:
+        file.create_dataset("entry/data/data", data=np.zeros((5, 4, 3), "u2"), chunks=(1, 4, 3), compression="gzip")
+    found = verify_session(good)
+    assert [(file.items, file.ok) for file in found.files if file.kind == "images"] == [(5, True)]
+    (good / "run_000001.h5").write_bytes(b"no such thing")
+    assert "cannot be opened" in " ".join(verify_session(good).problems)
+
+
+def test_a_session_that_was_cut_off_is_recounted_and_after_a_repair_whole(good: Path) -> None:
+    path = good / "session.json"
+    path.write_text(path.read_text().replace('"complete"', '"recording"'))
+    cut("bus.mcap", 500)(good)
+    found = verify_session(good)
+    assert (found.state, found.whole, found.messages > 100) == ("broken", False, True)
+    assert any("`labwire sessions repair`" in problem for problem in found.problems)
+    repair_session(good)
+    assert verify_session(good).whole
+
+
+def test_what_was_found_is_kept_until_a_file_changes(good: Path) -> None:
+    found = verify_session(good)
+    assert verified_file.read(good) == found
+    (good / "user_info.csv").write_text("name,other\n")
+    assert verified_file.read(good) is None
+    (good / "verified.json").write_text("{")
+    assert verified_file.read(good) is None
+    unkept = verify_session(good, keep=False)
+    assert isinstance(unkept, Verified)
+    assert (good / "verified.json").read_text() == "{"
+
+
+def test_refusals(lab: Lab, tmp_path: Path, good: Path) -> None:
+    with pytest.raises(NotFoundError):
+        verify_session(tmp_path)
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    with pytest.raises(StateError):
+        verify_session(folder)
+    with pytest.raises(CancelledError):
+        verify_session(good, cancelled=lambda: True)
+
+
+def test_the_manifest_fits_its_schema_and_has_the_clocks(good: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(json.loads((good / "session.json").read_text()), manifest_schema())
+    manifest = read_manifest(good)
+    first, last = manifest.clocks
+    assert (first.monotonic_s, first.epoch_us) == (manifest.start_monotonic_s, manifest.start_epoch_us)
+    assert last.monotonic_s > first.monotonic_s
+    assert last.rig_time_s - last.monotonic_s == pytest.approx(first.rig_time_s - first.monotonic_s, abs=1e-6)
+    assert manifest.wall_offset_s is not None
+    assert manifest.wall_drift_ppm is None
+
+
+def test_drift_is_told_after_a_minute_and_readings_stay_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwire.sessions.clock_log.MAX_READINGS", 8)
+    now_s = START.start_monotonic_s
+    monkeypatch.setattr("labwire.sessions.clock_log.monotonic_s", lambda: now_s)
+    monkeypatch.setattr(
+        "labwire.sessions.clock_log.epoch_us",
+        lambda: START.start_epoch_us + round((now_s - START.start_monotonic_s) * (1e6 + 50)),
+    )
+    clocks = ClockLog(START)
+    assert clocks.for_manifest()["wall_offset_s"] is None
+    for _ in range(30):
+        now_s += 60.0
+        clocks.read(900.0)
+    told = clocks.for_manifest()
+    assert told["wall_drift_ppm"] == pytest.approx(50.0)
+    assert told["wall_offset_s"] == pytest.approx(30 * 60 * 50e-6)
+    assert len(told["clocks"]) <= 9
+    assert told["clocks"][0].monotonic_s == START.start_monotonic_s
+    assert msgspec.to_builtins(told["clocks"][-1])["rig_time_s"] == now_s + 900.0
