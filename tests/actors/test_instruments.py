@@ -271,6 +271,15 @@ def test_an_acquisition_only_for_the_bus_runs_until_it_is_cancelled(rig: Rig) ->
             job.result(LIMIT_S)
 
 
+@pytest.mark.parametrize("window", [0, 1000])
+def test_an_acquisition_ends_with_the_connection_of_its_caller(bench: RunningRig, rig: Rig, window: int) -> None:
+    ready(rig, "SCOPE1")
+    with connect(port=bench.port, timeout_s=LIMIT_S) as caller:
+        caller.instruments.acquire("SCOPE1", "ACQUIRE", {"points": 10}, window=window)
+        wait_until(lambda: state_of(rig, "SCOPE1").acquisitions == 1, "it runs")
+    wait_until(lambda: state_of(rig, "SCOPE1").acquisitions == 0, "its end")
+
+
 def test_an_acquisition_that_makes_no_sense_is_refused(rig: Rig) -> None:
     with pytest.raises(UsageError, match="not continuous"):
         list(ready(rig, "DMM1").blocks("IDENTIFY"))

@@ -71,6 +71,11 @@ class Bench(Service):
 
     @operation()
     @abstractmethod
+    def until_alone(self) -> Job[int, str]:
+        """Work as long as somebody is there."""
+
+    @operation()
+    @abstractmethod
     def wait(self) -> str:
         """Wait until the test says so."""
 
@@ -78,6 +83,20 @@ class Bench(Service):
     @abstractmethod
     def unsendable(self) -> str:
         """Return what has no MessagePack form."""
+
+
+class UntilAlone(LocalJob[int, str]):
+    def __init__(self) -> None:
+        super().__init__(self._run)
+        self.alone = threading.Event()
+
+    def caller_gone(self) -> None:
+        self.alone.set()
+
+    def _run(self, report: Callable[[int], None], cancelled: Callable[[], bool]) -> str:
+        while not self.alone.wait(0.001) and not cancelled():
+            report(0)
+        return "alone"
 
 
 class Implementation(Bench):
@@ -109,6 +128,9 @@ class Implementation(Bench):
             return f"{steps} steps"
 
         return LocalJob(run)
+
+    def until_alone(self) -> Job[int, str]:
+        return UntilAlone()
 
     def wait(self) -> str:
         assert self.go.wait(LIMIT_S)
@@ -380,6 +402,14 @@ def test_a_caller_that_went_away_is_not_waited_for(hub: Hub, bench: Bench, serve
         wait_until(lambda: not hub.rpc.broker._requests, "the end of the request")
         server.implementation.go.clear()
     assert hub.rpc.unsent > 0
+
+
+def test_work_hears_that_its_caller_went_away(hub: Hub, bench: Bench, server: Server) -> None:
+    peer = hub.connect(zmq.DEALER, hub.rpc.port)
+    peer.send_multipart(encode_rpc(RpcMessage(Kind.CALL, 1, [b"", b"bench.until_alone", b"\x80"])))
+    assert decode_rpc(peer.recv_multipart()).kind is Kind.PROGRESS
+    peer.close()
+    wait_until(lambda: not hub.rpc.broker._requests, "the end of the work")
 
 
 def test_unknown_operations_name_those_that_there_are(hub: Hub, server: Server) -> None:

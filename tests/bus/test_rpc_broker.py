@@ -70,6 +70,16 @@ def test_a_call_goes_to_who_offers_the_service_and_the_reply_back(peers: Peers) 
     assert peers.open_requests() == 0
 
 
+def test_actors_hear_which_of_their_clients_has_gone(peers: Peers) -> None:
+    (_, first), (_, _other), (_, second) = [
+        sent for client, number in ((CLIENT, 1), (OTHER, 1), (CLIENT, 2)) for sent in peers.send(client, call(number))
+    ]
+    assert read(peers.broker.client_gone(CLIENT)) == [
+        (ACTOR, RpcMessage(Kind.GONE, request.number, [])) for request in (first, second)
+    ]
+    assert read(peers.broker.client_gone(b"nobody")) == []
+
+
 def test_clients_with_the_same_number_are_kept_apart(peers: Peers) -> None:
     ((_, first),) = peers.send(CLIENT, call(1))
     ((_, second),) = peers.send(OTHER, call(1))

@@ -91,6 +91,8 @@ class OperationServer:
                 self._call(message)
             elif message.kind is Kind.CANCEL and (job := self._jobs.get(message.number)):
                 job.cancel()
+            elif message.kind is Kind.GONE and (job := self._jobs.get(message.number)):
+                job.caller_gone()
             elif message.kind is Kind.ERROR:
                 self._on_refused(read_error(message.parts[0]))
 

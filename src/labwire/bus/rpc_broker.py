@@ -86,6 +86,8 @@ class RpcBroker:
                 yield from self._hello(identity, message)
             case Kind.BYE:
                 yield from self.forget(self._names.get(identity, ""), ENDED)
+            case Kind.GONE:
+                self.malformed += 1  # only we say that
 
     def hellos(self) -> list[Hello]:
         """Return all actors that are known now."""
@@ -123,6 +125,12 @@ class RpcBroker:
             yield request.client, _error(request.number, gone)
         self.gone.append((peer.hello, why))
         self.on_change()
+
+    def client_gone(self, client: bytes) -> Outgoing:
+        """Tell the actors that work for a client that it is not there any more."""
+        for number, request in self._requests.items():
+            if request.client == client and (peer := self.peers.get(request.actor)):
+                yield peer.identity, encode_rpc(RpcMessage(Kind.GONE, number))
 
     def _call(self, client: bytes, message: RpcMessage) -> Outgoing:
         try:

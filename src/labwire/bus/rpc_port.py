@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -116,11 +117,21 @@ class RpcPort:
             self._send_all(self.broker.forget(name, why))
 
     def _send_all(self, outgoing: Outgoing) -> None:
+        gone: list[bytes] = []
         for identity, parts in outgoing:
             try:
                 self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
-            except zmq.ZMQError:
+            except zmq.ZMQError as error:
                 self.unsent += 1  # the peer has gone, or does not read
+                if error.errno == zmq.EHOSTUNREACH and identity not in gone:
+                    gone.append(identity)
+        for identity in gone:  # after the loop: the broker was in the middle of something
+            self._tell_gone(identity)
+
+    def _tell_gone(self, client: bytes) -> None:
+        for identity, parts in self.broker.client_gone(client):
+            with contextlib.suppress(zmq.ZMQError):
+                self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
 
 
 def _lives(hello: Hello) -> bool:

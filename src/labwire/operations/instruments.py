@@ -339,14 +339,16 @@ class Instruments(Service):
     ) -> Job[Block, AcquisitionDone]:
         """Acquire continuously: block after block, until it is cancelled or the instrument is done.
 
-        No block is made before there is room for it: the caller says by `grant` that it took some.
+        No block is made before there is room for it: the caller says by `grant` that it took some. It ends when the
+        caller's connection does.
 
         Args:
             name: Name of the instrument.
             verb: Name of a continuous command.
             params: Its parameters.
             timeout_ms: How long a block may take.
-            window: Blocks that are sent unasked; 0 sends none to the caller, only to the bus.
+            window: Blocks that are sent unasked; 0 sends none to the caller, only to the bus: each second one comes
+                without its value, which tells how far it is.
             publish: Put each block on the bus, as ``instrument.<name>.block``.
         """
 

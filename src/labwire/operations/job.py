@@ -71,3 +71,6 @@ class LocalJob(Job[P, R]):
     def cancel(self) -> None:
         """Ask the work to end early."""
         self._cancelled = True
+
+    def caller_gone(self) -> None:
+        """Take note that nobody hears the reports any more: the work goes on, unless a subclass says otherwise."""

@@ -27,6 +27,8 @@ class Kind(Enum):
     """(client, broker) target actor or empty, operation, request."""
     CANCEL = b"X"
     """(client, broker) no parts."""
+    GONE = b"G"
+    """(broker) no parts: who sent this request is not there any more."""
     OK = b"O"
     """(actor, broker) reply."""
     ERROR = b"E"
@@ -42,6 +44,7 @@ class Kind(Enum):
 _PARTS_OF = {
     Kind.CALL: 3,
     Kind.CANCEL: 0,
+    Kind.GONE: 0,
     Kind.OK: 1,
     Kind.ERROR: 1,
     Kind.PROGRESS: 1,

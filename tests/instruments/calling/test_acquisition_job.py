@@ -60,7 +60,12 @@ class Run:
             window=window,
             on_block=on_block,
             make_report=lambda made: Block(
-                acquisition=1, command_id=made.command_id, instrument="S", verb="A", number=made.number
+                acquisition=1,
+                command_id=made.command_id,
+                instrument="S",
+                verb="A",
+                number=made.number,
+                value=made.value,
             ),
             on_end=self._count_end,
         )
@@ -110,7 +115,25 @@ def test_without_a_window_only_others_get_the_blocks() -> None:
     run = Run(FakeAcquisition(blocks=100), window=0, on_block=lambda block, _: seen.append(block.number))
     assert run.end().blocks == 100
     assert seen == list(range(100))
-    assert run.reports == []
+    assert [(report.number, report.value) for report in run.reports] == [(0, None)], "the next is due in a second"
+
+
+def test_without_a_window_the_caller_hears_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acquisition_job, "NEWS_S", 0.0)
+    run = Run(FakeAcquisition(blocks=100), window=0)
+    run.end()
+    assert [report.number for report in run.reports] == list(range(100))
+    assert {report.value for report in run.reports} == {None}
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_a_caller_whose_connection_ended_ends_it(window: int) -> None:
+    acquisition = FakeAcquisition()
+    run = Run(acquisition, window=window)
+    wait_until(lambda: acquisition.made >= 2, "blocks")
+    run.job.caller_gone()
+    assert isinstance(run.end(), CancelledError)
+    assert acquisition.closed
 
 
 def test_a_caller_that_is_gone_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from labwire.operations.job import LocalJob
 
 GRANT_LIMIT_S = 60.0
 """A caller that takes nothing for so long is taken for gone."""
+NEWS_S = 1.0
+"""How often a caller that takes no blocks hears how far it is; so it is noticed when that caller has gone."""
 
 
 class Acquisition(Protocol):
@@ -48,7 +50,7 @@ class AcquisitionJob(LocalJob[Block, AcquisitionDone]):
 
     Args:
         begin: Starts the acquisition, as a context manager that ends it.
-        window: Blocks that the caller takes unasked; 0: it takes none.
+        window: Blocks that the caller takes unasked; 0: it takes none, and hears how far it is each `NEWS_S`.
         on_block: Called with each block; may wait, which holds the instrument up.
         make_report: Makes what the caller gets of a block.
         on_end: Called when it has ended, however that came.
@@ -68,6 +70,7 @@ class AcquisitionJob(LocalJob[Block, AcquisitionDone]):
         self._on_block, self._make_report, self._on_end = on_block, make_report, on_end
         self._changed = threading.Condition()
         self._running: Acquisition | None = None
+        self._news_due_s = 0.0
 
     def grant(self, blocks: int) -> None:
         """Take note that the caller has room for more blocks; from any thread."""
@@ -83,6 +86,10 @@ class AcquisitionJob(LocalJob[Block, AcquisitionDone]):
             self._changed.notify_all()
         if running is not None:
             running.cancel()
+
+    def caller_gone(self) -> None:
+        """End it: nobody else would."""
+        self.cancel()
 
     def _work(self, report: Callable[[Block], None], cancelled: Callable[[], bool]) -> AcquisitionDone:
         began_s, blocks = time.monotonic(), 0
@@ -108,6 +115,7 @@ class AcquisitionJob(LocalJob[Block, AcquisitionDone]):
     def _hand_on(self, block: BlockMade, report: Callable[[Block], None], cancelled: Callable[[], bool]) -> None:
         self._on_block(block, cancelled)
         if not self._window:
+            self._tell_number(block, report)
             return
         with self._changed:
             if not self._changed.wait_for(lambda: self._room > 0 or cancelled(), GRANT_LIMIT_S):
@@ -117,3 +125,8 @@ class AcquisitionJob(LocalJob[Block, AcquisitionDone]):
             self._room -= 1
         if not cancelled():
             report(self._make_report(block))
+
+    def _tell_number(self, block: BlockMade, report: Callable[[Block], None]) -> None:
+        if block.made_s >= self._news_due_s:
+            self._news_due_s = block.made_s + NEWS_S
+            report(self._make_report(block._replace(value=None)))
