@@ -152,7 +152,7 @@ def write_clip(path: Path, *, width: int, height: int) -> None:
         file.mux(stream.encode(None))
 
 
-RUN = (sys.executable, "-m", "labwire", "run", "rig.toml", "--remote-port", "0")
+RUN = (sys.executable, "-m", "labwire", "run", "rig.toml", "--remote-port", "0", "--no-web")
 
 
 def test_on_a_terminal_it_shows_itself_and_ctrl_c_ends_it(tmp_path: Path) -> None:

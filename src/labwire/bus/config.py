@@ -57,6 +57,37 @@ class NetworkConfig(Strict):
         return not ipaddress.ip_address(self.listen).is_loopback
 
 
+class WebConfig(Strict):
+    """The dashboard and the HTTP API: the ``[web]`` table of a rig file."""
+
+    enabled: bool = True
+    """false runs the rig without them."""
+    listen: str = "127.0.0.1"
+    """IPv4 address to listen on. Beyond this computer people need the token; [network] allow counts if it is set."""
+    port: Port | None = None
+    """Port of the page; 0 takes any free one. Not set means 8080, or any free one where that is taken."""
+    read_only: bool = False
+    """true lets people look, and change nothing."""
+    names: list[str] = []
+    """Names that the page is opened by, as "bench.lab"; its addresses and the name of this computer need not stand
+    here. Another name is refused, because it may be a trap."""
+    token_file: str = ""
+    """Holds the token; made where it is missing. Empty means labwire/token/NAME in the user's state folder."""
+    certificate: str = ""
+    """Certificate file (PEM), for https."""
+    key: str = ""
+    """Its key file (PEM)."""
+
+    @property
+    def exposed(self) -> bool:
+        """True if other computers can reach it."""
+        return not ipaddress.ip_address(self.listen).is_loopback
+
+    def token_path(self, rig_name: str) -> str:
+        """Return the absolute path of the token file of a rig; nothing is created."""
+        return str(Path(self.token_file or state_folder() / "labwire" / "token" / rig_name).expanduser().absolute())
+
+
 class LogConfig(Strict):
     """The log file and what is logged onto the bus: the ``[log]`` table of a rig file."""
 

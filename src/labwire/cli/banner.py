@@ -44,6 +44,14 @@ def _where(ready: Ready, config: RigConfig) -> Iterator[tuple[str, str]]:
         yield "EXPOSED", f"all ports listen on {config.network.listen}; {who} may connect, others are refused"
     else:
         yield "reachable", "from this computer only"
+    if ready.web:
+        yield "dashboard", f"{ready.web} ({ready.web_note})" if ready.web_note else ready.web
+    elif ready.web_note:
+        yield "dashboard", ready.web_note
+    if ready.web and config.web.exposed:
+        yield "", f"other computers reach it too, with the token in {config.web.token_path(config.name)}"
+        if not config.web.certificate:
+            yield "", "not encrypted: [web] certificate and key make it https"
 
 
 def _what(ready: Ready, config: RigConfig) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -33,6 +33,9 @@ def run(
     video: Path | None = None,
     camera: int | None = None,
     name: str | None = None,
+    web: bool | None = None,
+    web_port: int | None = None,
+    open_page: Annotated[bool, Parameter(name="--open", negative="")] = False,
     json: JsonFlag = False,
 ) -> int:
     """Start a rig; without a rig file, the demo rig. Ctrl-C ends it cleanly, a second Ctrl-C by force.
@@ -43,9 +46,13 @@ def run(
         video: Play this file in place of the demo's clip.
         camera: Show this camera in place of the demo's clip: 0 is /dev/video0.
         name: Name of the rig, whatever the rig file says.
+        web: Serve the dashboard and the HTTP API, or not, whatever the rig file says.
+        web_port: Port of the dashboard; 0 takes any free one.
+        open_page: Open the dashboard in the browser.
         json: When ready, print one line of JSON with the addresses; log nothing here.
     """
-    config = read_rig(rig, remote_port=remote_port, video=video, camera=camera, name=name)
+    said: dict[str, Any] = {"remote.port": remote_port, "name": name, "web.enabled": web, "web.port": web_port}
+    config = read_rig(rig, video=video, camera=camera, said=said)
 
     from labwire.rig.hub import Hub
 
@@ -53,7 +60,7 @@ def run(
     hub = Hub(
         config,
         folder=str(folder),
-        on_ready=_tell(write_json if json else _show_banner(config)),
+        on_ready=_tell(write_json if json else _show_banner(config), config if open_page else None),
         say=lambda text: remark(f"{_fresh_line(sys.stderr)}labwire: {text}"),
         console_fd=None if json else _STDERR,
     )
@@ -64,15 +71,20 @@ def run(
 
 
 def read_rig(
-    rig: Path | None, *, remote_port: int | None, video: Path | None, camera: int | None, name: str | None
+    rig: Path | None, *, video: Path | None = None, camera: int | None = None, said: Mapping[str, Any]
 ) -> RigConfig:
     """Return the rig that the command line asks for.
+
+    Args:
+        rig: The rig file; None means the demo rig.
+        video: As for `run`.
+        camera: As for `run`.
+        said: What else the command line says, by dotted key; None means nothing.
 
     Raises:
         UsageError: Options contradict each other.
         ConfigError: The rig file or an option is wrong.
     """
-    said: dict[str, Any] = {"remote.port": remote_port, "name": name}
     overrides = {key: value for key, value in said.items() if value is not None}
     if video is not None and camera is not None:
         raise UsageError("--video and --camera cannot be combined: the demo rig has one camera")
@@ -86,14 +98,28 @@ def read_rig(
     return load_rig(rig, overrides)
 
 
-def _tell(write: Callable[[Ready], None]) -> Callable[[Ready], None]:
+def _tell(write: Callable[[Ready], None], page_of: RigConfig | None) -> Callable[[Ready], None]:
     def tell(ready: Ready) -> None:
+        if page_of and ready.web:
+            _open_page(ready.web, page_of)
         try:
             write(ready)
         except OSError:  # whoever was to read it has gone: the rig runs all the same
             let_go_of_the_dead()
 
     return tell
+
+
+def _open_page(url: str, config: RigConfig) -> None:
+    import threading
+    import webbrowser
+
+    if config.web.exposed:
+        token = Path(config.web.token_path(config.name))
+        # Behind the "#": the page reads it, and it is in no log and no Referer.
+        url = f"{url}/#token={token.read_text().strip()}"
+    # A browser in the terminal would hold up the rig.
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def _show_banner(config: RigConfig) -> Callable[[Ready], None]:

@@ -22,6 +22,7 @@ from labwire.rig.hub_actor import HubActor
 from labwire.rig.hub_ports import HubPorts, PortEvents
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
+from labwire.rig.web_door import WEB
 from labwire.signals import HANGUP, told_to_end
 from labwire.wire.rpc_message import Hello
 
@@ -50,6 +51,10 @@ class Ready(msgspec.Struct, frozen=True):
     """True if the rig listens beyond loopback."""
     failed: list[str]
     """Actors that did not come up; their reason is in ``labwire actors list``."""
+    web: str = ""
+    """Address of the dashboard; empty if there is none."""
+    web_note: str = ""
+    """What a person should know of it: why there is none, or why it is not at its usual port."""
 
 
 class Hub:
@@ -150,7 +155,14 @@ class Hub:
     def _start_actors(self) -> None:
         clock_fd = self._ports.clock.fd
         assert clock_fd is not None
-        specs = actor_specs(self._config, self._wiring, clock_fd, folder=self._folder, console_fd=self._console_fd)
+        specs = actor_specs(
+            self._config,
+            self._wiring,
+            clock_fd,
+            folder=self._folder,
+            console_fd=self._console_fd,
+            web=self._ports.web,
+        )
         for spec in specs:
             self.supervisor.add(spec)
         # The steward first: it keeps the log, and what goes wrong while the others start must be in there.
@@ -218,7 +230,9 @@ class Hub:
             status.name,
             status.log_file,
             self._config.network.exposed,
-            [child.name for child in children if child.state is not State.RUNNING],
+            failed := [child.name for child in children if child.state is not State.RUNNING],
+            "" if WEB in failed else self._ports.web.url,
+            self._ports.web.note,
         )
         self._actor.notify("rig.ready", actors=ready.actors, failed=ready.failed)
         self._on_ready(ready)

@@ -21,6 +21,7 @@ from labwire.errors import LabwireError
 from labwire.operations.actors import ActorStatus
 from labwire.operations.rig import RigStatus
 from labwire.rig.rig_config import RigConfig
+from labwire.rig.web_door import WebDoor
 from labwire.version import __version__
 from labwire.wire.rpc_message import Hello
 
@@ -67,6 +68,7 @@ class HubPorts:
             self._open.append(backbone := self._make_backbone())
             self._open.append(inlet := self._make_inlet())
             self._open.append(rpc := self._make_rpc())
+            self.web = WebDoor(config)
         except LabwireError:
             self.close()
             raise
@@ -185,6 +187,8 @@ class HubPorts:
                 part.forget_readers()
         for part in reversed(self._open):
             part.stop()
+        if web := getattr(self, "web", None):
+            web.close()
         self._peers.close()
         self.clock.close()
         self.context.term()

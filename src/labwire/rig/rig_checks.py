@@ -41,6 +41,7 @@ def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
     yield from _check_names(config)
     yield from _check_ports(config)
     yield from _check_network(config)
+    yield from _check_web(config)
     yield from _check_cameras(config)
     yield from _check_file_ipc(config, cameras)
     yield from _check_instruments(config)
@@ -73,12 +74,14 @@ def _check_name(name: str, path: tuple[str, ...]) -> Iterator[Mistake]:
 
 def _check_ports(config: RigConfig) -> Iterator[Mistake]:
     taken: dict[int, str] = {}
-    ports = [("remote", "port"), *(("bus", key) for key in ("pub_port", "sub_port", "push_port", "rpc_port"))]
+    bus = ("pub_port", "sub_port", "push_port", "rpc_port")
+    ports = [("remote", "port"), *(("bus", key) for key in bus), *([("web", "port")] if config.web.enabled else [])]
     for table, key in ports:
-        port: int = getattr(getattr(config, table), key)
+        port: int | None = getattr(getattr(config, table), key)
         if port and port in taken:
             yield Mistake((table, key), f"{port} is already {taken[port]}", "0 takes any free port")
-        taken.setdefault(port, f"[{table}] {key}")
+        if port:
+            taken.setdefault(port, f"[{table}] {key}")
 
 
 def _check_network(config: RigConfig) -> Iterator[Mistake]:
@@ -98,6 +101,23 @@ def _check_network(config: RigConfig) -> Iterator[Mistake]:
     if exposed and not network.allow:
         text = f"must name the networks that may connect, because the rig listens on {network.listen}"
         yield Mistake(("network", "allow"), text, 'for example allow = ["192.168.1.0/24"]')
+
+
+def _check_web(config: RigConfig) -> Iterator[Mistake]:
+    web = config.web
+    try:
+        ipaddress.IPv4Address(web.listen)
+    except ValueError:
+        hint = '"127.0.0.1" is this computer only, "0.0.0.0" is every network it is on'
+        yield Mistake(("web", "listen"), f'"{web.listen}" is not an IPv4 address', hint)
+    for key, other in (("certificate", "key"), ("key", "certificate")):
+        path = getattr(web, key)
+        if path and not Path(path).is_file():
+            yield Mistake(
+                ("web", key), f"there is no file {path}", "a relative path starts at the folder of the rig file"
+            )
+        if path and not getattr(web, other):
+            yield Mistake(("web", other), f"is missing: {key} alone is not enough", "https needs both")
 
 
 def _check_cameras(config: RigConfig) -> Iterator[Mistake]:

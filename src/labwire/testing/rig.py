@@ -107,6 +107,7 @@ def running_rig(
     env: dict[str, str] | None = None,
     *,
     remote_port: int = 0,
+    web: bool = False,
 ) -> Generator[RunningRig]:
     r"""Run a rig beside a block; end it by SIGTERM, and see that nothing of it is left.
 
@@ -121,6 +122,7 @@ def running_rig(
         arguments: Further arguments of ``labwire run``.
         env: What to add to the environment.
         remote_port: Port of the Remote, 0 for any.
+        web: Serve the dashboard, on any free port: ``ready.web`` is its address.
 
     Raises:
         AssertionError: It does not get ready, does not end with 0, or leaves a process behind.
@@ -130,7 +132,8 @@ def running_rig(
         (folder / "rig.toml").write_text(toml)
         file = ["rig.toml"]
     env = {**environment(folder), **(env or {})}
-    command = [sys.executable, "-m", "labwire", "run", *file, "--remote-port", str(remote_port), "--json", *arguments]
+    ports = ["--remote-port", str(remote_port), *(["--web-port", "0"] if web else ["--no-web"])]
+    command = [sys.executable, "-m", "labwire", "run", *file, *ports, "--json", *arguments]
     with (
         (folder / "stderr.txt").open("wb") as errors,
         running_process(command, env=env, cwd=folder, stderr=errors) as process,
