@@ -74,7 +74,7 @@ class Snapshot(NamedTuple):
         """Look now."""
         return cls(
             threads=frozenset(id(thread) for thread in threading.enumerate()),
-            native_threads=frozenset(zmq_threads()),
+            native_threads=frozenset(_native_threads()),
             pids=frozenset(_pids()),
             descriptors=frozenset(_descriptors()),
             segments=frozenset(os.listdir(_SHM)) if _SHM.is_dir() else frozenset(),
@@ -108,11 +108,14 @@ class Snapshot(NamedTuple):
                 yield f"shared memory {_SHM / name}"
 
 
+def _native_threads() -> list[str]:
+    # All of them: a thread of libzmq's that has just begun does not bear its name yet.
+    return os.listdir("/proc/self/task") if sys.platform == "linux" else []
+
+
 def zmq_threads() -> Iterator[str]:
     """Yield the numbers of libzmq's own threads in this process."""
-    if sys.platform != "linux":
-        return
-    for task in os.listdir("/proc/self/task"):
+    for task in _native_threads():
         if _read(_PROC / "self/task" / task / "comm").startswith(b"ZMQbg"):
             yield task
 
