@@ -180,6 +180,8 @@ class DataFile:
                 raise ProtocolError(f"there is no room for a channel {channel[:40]!r}")
             path = DATA if first else f"{DATA}_{channel}"
             images = self._datasets[channel] = _Images(self._file, path, array, self._plan, self)
+            if is_link_name(channel):
+                images.dataset.attrs["channel"] = channel
         return images
 
     def check(self, what: str) -> None:

@@ -55,6 +55,11 @@ class Stream(Protocol):
         """Memory that these take."""
         ...
 
+    @property
+    def stray(self) -> int:
+        """Messages that belonged to no run that was on."""
+        ...
+
 
 class WriterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """A writer at one moment; counted since it was started."""
@@ -71,6 +76,8 @@ class WriterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Their bytes, as they came."""
     failed: int
     """Images that came and could not be stored."""
+    stray: int
+    """Messages that belonged to no run that was on."""
     waiting_images: int
     """Images that wait for the disk."""
     waiting_bytes: int
@@ -138,6 +145,7 @@ class ImageWriter:
             images=sum(taker.counters.images for taker in takers),
             image_bytes=sum(taker.counters.image_bytes for taker in takers),
             failed=sum(taker.counters.failed for taker in takers),
+            stray=sum(stream.stray for stream in self.streams),
             waiting_images=sum(stream.waiting_images for stream in self.streams),
             waiting_bytes=sum(stream.waiting_bytes for stream in self.streams),
             lag_s=max(stream.lag_s if stream.waiting_images else 0.0 for stream in self.streams),

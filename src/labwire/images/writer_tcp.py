@@ -77,6 +77,7 @@ class TcpWriter:
         self._taker = RunTaker(folder, options, source=self.address, on_event=on_event)
         self._stopping = threading.Event()
         self._link: _Link | None = None
+        self._past_stray = 0
         self._receiver = threading.Thread(target=self._receive, name=f"receive {self.address}")
         self._storer = threading.Thread(target=self._store, name=f"store {self.address}")
 
@@ -116,6 +117,12 @@ class TcpWriter:
         """Memory that these take."""
         return self._pool.used_bytes
 
+    @property
+    def stray(self) -> int:
+        """Frames that belonged to no run that was on."""
+        link = self._link
+        return self._past_stray + (0 if link is None else link.stray)
+
     # --- the thread that receives
 
     def _receive(self) -> None:
@@ -149,7 +156,7 @@ class TcpWriter:
         except OSError as error:
             return error
         finally:
-            self._link = None
+            self._past_stray, self._link = self.stray, None
 
     def _tell_lost(self, error: Exception, retry_s: float) -> None:
         was, self.connected = self.connected, False
@@ -285,6 +292,11 @@ class _Link:
         self._connection = WriterConnection(
             peer, now_s=monotonic_s(), max_unanswered=max_unanswered, allocate=pool.take
         )
+
+    @property
+    def stray(self) -> int:
+        """Frames that belonged to no run that was on."""
+        return self._connection.counters.stray
 
     def prepare(self) -> None:
         """Set the options of a socket that is connected."""
