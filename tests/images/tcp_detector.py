@@ -120,6 +120,11 @@ class TcpDetector:
         self.until(lambda: run.phase is not RunPhase.STARTING, "START answered")
         return run
 
+    def send_calibration(self, run: SenderRun, payload: Sequence[Buffer]) -> None:
+        """Send CALIBRATION."""
+        run.send_calibration(payload, monotonic_s())
+        self.step()
+
     def send(self, run: SenderRun, image_number: int, payload: Sequence[Buffer]) -> None:
         """Send an image, as soon as its writer takes it."""
         self.until(lambda: run.ready_for(image_number), f"room for image {image_number}")

@@ -11,7 +11,7 @@ from typing import Any, Final
 from labwire.images.config import MasterFormat
 from labwire.images.data_file import DATA, ChannelShape, ColumnShape, FinishedFile
 from labwire.images.disk_file import Ballast, DiskFile
-from labwire.images.hdf5_tree import Node, group, load_h5py
+from labwire.images.hdf5_tree import Node, group, is_link_name, load_h5py
 from labwire.images.nexus import write_axes, write_calibration, write_end, write_start
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -130,8 +130,10 @@ class MasterFile:
             self._link_files(data, images)
             data.attrs["signal"] = "data_000001"
             return
-        for channel in channels.values():
-            self._map(file, channel.path, channel.dtype, channel.shape, channel.fill, images)
+        for name, channel in channels.items():
+            dataset = self._map(file, channel.path, channel.dtype, channel.shape, channel.fill, images)
+            if is_link_name(name):
+                dataset.attrs["channel"] = name
         columns = {column.path: column for finished in files for column in finished.columns}
         for column in columns.values():
             self._map_column(entry, column, images)
