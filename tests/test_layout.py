@@ -20,9 +20,19 @@ IMPORT_NAMES = {"opencv-python-headless": "cv2", "prometheus-client": "prometheu
 # Nothing but arithmetic on arrays: without the extra there is nothing of them to import, and they say so.
 ALL_EXTRA = [
     "labwire.sources.diffraction",
+    "labwire.vitals.arousal",
+    "labwire.vitals.breathing",
+    "labwire.vitals.chest",
     "labwire.vitals.face",
     "labwire.vitals.frame",
+    "labwire.vitals.grid",
+    "labwire.vitals.hrv",
+    "labwire.vitals.measurement",
     "labwire.vitals.patch_shift",
+    "labwire.vitals.projection",
+    "labwire.vitals.pulse",
+    "labwire.vitals.skin",
+    "labwire.vitals.spectrum",
 ]
 
 MODULES = sorted(

@@ -51,6 +51,8 @@ class FaceWatch:
         self.face: Face | None = None
         self.count = 0
         """How many faces were in the picture when it was last searched."""
+        self.place = 0
+        """Rises when the face is not known to be the one that was followed before."""
         self._cascade = _load_cascade()
         self._pattern: PatchShift | None = None
         self._anchor: Face | None = None
@@ -120,6 +122,7 @@ class FaceWatch:
         new = max(found, key=lambda face: face.size) if old is None else min(found, key=lambda face: _apart(face, old))
         if old is None or _apart(new, old) > _JUMP * old.size or abs(new.size - old.size) > _JUMP * old.size:
             self.face, self._pattern = new, None
+            self.place += 1
             return
         # The cascade's boxes jitter by some percent; the pattern does not.
         pulled = Face(*(was + _PULL * (now - was) for was, now in zip(old, new, strict=True)))

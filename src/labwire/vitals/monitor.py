@@ -14,7 +14,6 @@ from labwire.vitals.status import Scene, StatusTrack
 if TYPE_CHECKING:
     from labwire.vitals.frame import Frame
 
-_GAP_S: Final = 1.0  # a longer hole in the pictures begins everything anew
 _FPS_SPAN_S: Final = 3.0
 
 
@@ -38,8 +37,8 @@ class VitalsMonitor:
     """
 
     def __init__(self, config: VitalsConfig | None = None) -> None:
-        from labwire.vitals.face import FaceWatch
         from labwire.vitals.frame import frame_of
+        from labwire.vitals.measurement import Measurement
 
         self.config = config or VitalsConfig()
         self.malformed = 0
@@ -47,11 +46,13 @@ class VitalsMonitor:
         self.out_of_order = 0
         """Pictures that were not newer than the one before."""
         self._frame_of = frame_of
-        self._faces = FaceWatch()
+        self.measurement = Measurement(self.config)
+        """The stages."""
         self._status = StatusTrack()
         self._times_s: deque[float] = deque()
         self._start_us: int | None = None
         self._last_us = 0
+        self._next_rates_s = 0.0
 
     @property
     def status(self) -> StatusChange:
@@ -81,10 +82,16 @@ class VitalsMonitor:
 
     def _measure(self, frame: Frame, at_us: int, time_s: float) -> list[VitalsEvent]:
         self._count(time_s)
-        self._faces.look(frame, time_s)
+        self.measurement.look(frame, time_s)
         events: list[VitalsEvent] = []
         if self._status.update(self._scene(frame), time_s):
             events.append(self.status)
+        rates = time_s >= self._next_rates_s
+        if rates:
+            # Counted from the last time, not from a grid: after a gap there is no backlog.
+            interval_s = self.config.metrics_interval_s
+            self._next_rates_s = max(self._next_rates_s + interval_s, time_s + interval_s / 2)
+        events += self.measurement.metrics(at_us, time_s, rates=rates)
         return events
 
     def _count(self, time_s: float) -> None:
@@ -97,7 +104,7 @@ class VitalsMonitor:
         return (len(self._times_s) - 1) / span_s if span_s > _FPS_SPAN_S / 2 else None
 
     def _scene(self, frame: Frame) -> Scene:
-        face = self._faces.face
+        face = self.measurement.faces.face
         if face is None:
             return Scene(width=frame.width, height=frame.height, faces=0)
         reach = face.size * 0.4
@@ -107,7 +114,7 @@ class VitalsMonitor:
         return Scene(
             width=frame.width,
             height=frame.height,
-            faces=self._faces.count,
+            faces=self.measurement.faces.count,
             centre_x=face.centre_x,
             centre_y=face.centre_y,
             size=face.size,

@@ -1,0 +1,1 @@
+"""Vital signs of a synthesised person against the truth: ``python -m benchmarks.vitals``."""

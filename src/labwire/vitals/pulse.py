@@ -1,0 +1,102 @@
+"""Pulse rate and pulse wave from the colour of the face's skin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from labwire.errors import needs_extra
+from labwire.vitals.confidence import pulse_confidence
+from labwire.vitals.grid import EvenGrid
+from labwire.vitals.projection import PulseWave
+from labwire.vitals.skin import TRACES
+from labwire.vitals.spectrum import Spectrum
+
+with needs_extra("camera"):
+    import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+RATE_HZ: Final = 30.0
+WINDOW_S: Final = 12.0
+KEEP_S: Final = 60.0
+GAP_S: Final = 1.0
+"""A longer hole in the pictures begins everything anew."""
+
+_COUNT: Final = round(WINDOW_S * RATE_HZ)
+_RATES_HZ: Final = (0.67, 3.0)  # 40 to 180 beats per minute
+_BAND_HZ: Final = (0.6, 4.0)
+_WIDTH_HZ: Final = 0.12
+_POS, _CHROM = 0, 1
+
+
+class PulseEstimate(NamedTuple):
+    """What the last 12 s say."""
+
+    bpm: float
+    confidence: float
+    """0 to 1."""
+    snr_db: float
+    """How much the pulse stands out by POS, in dB."""
+
+
+class PulseMeter:
+    """Takes colours, gives a pulse."""
+
+    def __init__(self) -> None:
+        self._spectrum = Spectrum(_COUNT, RATE_HZ, rates_hz=_RATES_HZ, band_hz=_BAND_HZ, width_hz=_WIDTH_HZ)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._grid = EvenGrid(RATE_HZ)
+        self._wave = PulseWave(RATE_HZ, TRACES, KEEP_S)
+        self._levels: Floats = np.ones((_COUNT, 3))
+        self._last_s: float | None = None
+
+    def add(self, time_s: float, colours: NDArray[Any]) -> None:
+        """Take the colours of one picture, (TRACES, 3), red, green, blue; its time is later than the last one's."""
+        if self._last_s is not None and time_s - self._last_s > GAP_S:
+            self.reset()
+        self._last_s = time_s
+        for step in self._grid.add(time_s, np.maximum(colours, 1.0)):
+            self._wave.add(step)
+            self._levels = np.roll(self._levels, -1, axis=0)
+            self._levels[-1] = step[0]
+
+    @property
+    def steps(self) -> int:
+        """How many steps of 1/30 s there are without a gap."""
+        return self._wave.steps
+
+    def step_s(self, step: int) -> float:
+        """Return the moment of a step, counted from the first one."""
+        assert self._grid.next_s is not None
+        return self._grid.next_s - (self.steps - step) / RATE_HZ
+
+    def wave(self, seconds: float) -> Floats | None:
+        """Return the newest pulse wave of the whole face, by POS; None if there is not so much of it."""
+        count = round(seconds * RATE_HZ)
+        return self._wave.newest(count)[_POS, 0] if self.steps >= count else None
+
+    def levels(self) -> Floats:
+        """Return the colours of the whole face in the last 12 s, (360, 3), red, green, blue."""
+        return self._levels
+
+    def estimate(self, time_s: float) -> PulseEstimate | None:
+        """Return the pulse of the last 12 s before a time; None if there are not as many, or the newest is old."""
+        if self.steps < _COUNT or self._last_s is None or time_s - self._last_s > GAP_S:
+            return None
+        waves = self._wave.newest(_COUNT)
+        power = self._spectrum.power(waves)
+        line = self._spectrum.line(power[_POS, 0])
+        chrom = self._spectrum.line(power[_CHROM, 0])
+        snr_of_parts = [self._spectrum.snr_db(power[_POS, part], line.hz) for part in range(1, TRACES)]
+        confidence = pulse_confidence(
+            snr_db=line.snr_db,
+            apart_bpm=abs(line.hz - chrom.hz) * 60,
+            snr_of_parts_db=snr_of_parts,
+        )
+        return PulseEstimate(self._spectrum.refine(waves[_POS, 0], line.hz) * 60, confidence, line.snr_db)
