@@ -213,7 +213,7 @@ def test_bus_operations_are_commands_too(rig: RunningRig) -> None:
     assert "messages" in good(rig, "bus", "stats")
 
 
-def test_a_session_is_recorded_listed_and_repaired(rig: RunningRig) -> None:
+def test_a_session_is_recorded_marked_listed_and_repaired(rig: RunningRig, monkeypatch: pytest.MonkeyPatch) -> None:
     started = good_json(rig, "record", "start", "a pilot")
     folder = Path(started["rec_path"])
     assert folder == rig.folder / "recordings" / "a pilot" / "000"
@@ -223,8 +223,17 @@ def test_a_session_is_recorded_listed_and_repaired(rig: RunningRig) -> None:
     cut_off = rig.folder / "cut off"  # as a crash would leave it
     shutil.copytree(folder, cut_off)
     assert run(rig, "record", "repair", str(folder)).returncode == 5, "it is being recorded"
+    assert f"stimulus on (in {folder})" in good(rig, "mark", "stimulus on")
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\n"))
+    lines = good(rig, "mark").splitlines()
+    assert [line.split(": ")[1].partition(" (")[0] for line in lines] == ["one", "mark 2"]
+    assert run(rig, "mark", " ").returncode == 2
     stopped = good(rig, "record", "stop")
     assert str(folder) in stopped
+    shown = good_json(rig, "sessions", "show", "a pilot/000")
+    assert [mark["label"] for mark in shown["marks"]] == ["stimulus on", "one", "mark 2"]
+    assert all(0 < mark["time_s"] < shown["duration_s"] for mark in shown["marks"])
+    assert "no session is running" in good(rig, "mark", "nobody listens")
     listed = good_json(rig, "record", "list")
     assert (listed["root"], listed["said_by"]) == (str(rig.folder / "recordings"), 'the rig "test-rig"')
     (session,) = listed["sessions"]

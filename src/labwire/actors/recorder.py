@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -12,11 +13,13 @@ import msgspec
 import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import InvalidNameError, LabwireError
+from labwire.errors import InvalidNameError, LabwireError, ResourceError, UsageError
 from labwire.operations.actors import Actors
 from labwire.operations.job import Job
 from labwire.operations.recordable import Recordable
 from labwire.operations.recording import (
+    MARK_TOPIC,
+    Mark,
     Recording,
     RecordingStarted,
     RecordingStopped,
@@ -102,6 +105,7 @@ class Recorder(Actor, Recording):
             ``recording.warning``: Something to look at: the disk is getting full, a stream failed.
 
         Emits data:
+            ``annotation``: A mark that somebody put with the operation `mark`.
             ``recorder.state``: Each second: what is recorded, how much, how long the disk lasts.
         """
         match notification["subject"]:
@@ -188,6 +192,17 @@ class Recorder(Actor, Recording):
     def verify(self, session: str) -> Job[RepairProgress, Verified]:
         """See `Recording.verify`."""
         return self._recorder.verify(session)
+
+    def mark(self, label: str, *, timestamp: float | None = None, duration_s: float = 0.0) -> Mark:
+        """See `Recording.mark`."""
+        moment = self.clock.now() if timestamp is None else timestamp
+        if not label or not math.isfinite(moment) or not math.isfinite(duration_s):
+            raise UsageError(f"a mark needs a label and finite times: {label!r:.80}, {moment}, {duration_s}")
+        payload = {"topic": MARK_TOPIC, "label": label, "timestamp": moment, "duration": duration_s}
+        if not self.context.publisher.notify_raw(MARK_TOPIC, payload):
+            raise ResourceError(f"the bus did not take the mark {label!r:.80}")
+        session = self._recorder.session if self._recorder.selects(MARK_TOPIC.encode()) else None
+        return Mark(label, moment, duration_s, session.path if session else "")
 
     # --- what the bus hears
 

@@ -146,6 +146,14 @@ _COMMANDS = (
         SESSIONS,
         "Look at what was recorded: list, show, verify, repair, prune. A rig need not run.",
     ),
+    Command(
+        "mark",
+        "labwire.cli.mark:mark",
+        TALK,
+        "Put a mark on the time axis: on the bus, and in the session that is running.\n\n"
+        'Example: `labwire mark "stimulus on"`. Without a text, each line that is typed, or piped in, becomes one; '
+        "Enter alone makes a numbered one.",
+    ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )
 _OWN_MODULES = {"record": "labwire.cli.record:app", "instruments": "labwire.cli.instruments:app"}

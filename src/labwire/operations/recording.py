@@ -7,11 +7,14 @@ from typing import TypeAlias
 
 import msgspec
 
-from labwire.errors import DeviceError, DiskLowError, InvalidNameError, NotFoundError, StateError
+from labwire.errors import DeviceError, DiskLowError, InvalidNameError, NotFoundError, StateError, UsageError
 from labwire.operations.job import Job
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.service import Service, operation
 from labwire.operations.session_check import Verified
+
+MARK_TOPIC = "annotation"
+"""Source: the recordings of Pupil Core: annotations have this topic, a label, a timestamp and a duration."""
 
 
 class StreamFailure(msgspec.Struct, frozen=True):
@@ -72,6 +75,18 @@ class Repaired(msgspec.Struct, frozen=True):
     messages: int
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """A mark on the time axis: a message ``annotation``, as Pupil Core has it."""
+
+    label: str
+    timestamp: float
+    """Rig time, in seconds."""
+    duration: float = 0.0
+    """Of what is marked, in seconds; 0 is a moment."""
+    rec_path: str = ""
+    """Folder of the session that has it; empty if none is running."""
+
+
 SessionList: TypeAlias = list[SessionSummary]
 
 
@@ -116,4 +131,15 @@ class Recording(Service):
 
         Args:
             session: Name and running number as `list` gives them: ``pilot/003``.
+        """
+
+    @operation(errors=(UsageError,))
+    @abstractmethod
+    def mark(self, label: str, *, timestamp: float | None = None, duration_s: float = 0.0) -> Mark:
+        """Put a mark on the time axis: ``annotation`` on the bus, and in the session that is running.
+
+        Args:
+            label: What happened.
+            timestamp: When, in rig time; by default now.
+            duration_s: How long it lasted; 0 is a moment.
         """

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from labwire.errors import LabwireError, NotFoundError
 from labwire.operations.recordable import StreamCounters
-from labwire.operations.recording import StreamFailure
+from labwire.operations.recording import MARK_TOPIC, StreamFailure
 from labwire.sessions import manifest, verified_file
 from labwire.sessions.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.lock import is_locked
 from labwire.sessions.log_reader import LogReader
 from labwire.sessions.manifest import Manifest
+from labwire.sessions.time_axis import TimeAxis
+
+_MAX_MARKS = 1000
+
+
+class _Annotation(msgspec.Struct):
+    label: str | int | float
+    timestamp: float | None = None
+    duration: float = 0.0
+
+
+_mark_decoder = msgspec.msgpack.Decoder(_Annotation)
 
 
 class TopicSummary(msgspec.Struct, frozen=True):
@@ -23,6 +37,15 @@ class TopicSummary(msgspec.Struct, frozen=True):
     messages: int
     messages_hz: float
     """On average over the session."""
+
+
+class MarkRow(msgspec.Struct, frozen=True):
+    """A mark on the time axis of a session."""
+
+    time_s: float
+    """Since the start of the session."""
+    label: str
+    duration_s: float = 0.0
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +64,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     wall_drift_ppm: float | None
     clock_changes: int
     topics: list[TopicSummary]
+    marks: list[MarkRow]
+    """The first 1000."""
     streams: dict[str, StreamCounters]
     files: list[str]
     failed: list[StreamFailure]
@@ -56,9 +81,11 @@ def overview_of(folder: Path) -> Overview:
     """
     known = manifest.read_manifest(folder)
     topics: dict[str, int] = {}
+    marks: list[MarkRow] = []
     try:
         with LogReader.open(folder) as log:
             topics = log.topics
+            marks = list(islice(marks_of(log, TimeAxis.of(known)), _MAX_MARKS))
             logged_s = max(0.0, (log.end_time_ns - known.start_epoch_us * 1000) / 1e9)
     except NotFoundError:
         logged_s = 0.0
@@ -77,11 +104,23 @@ def overview_of(folder: Path) -> Overview:
         wall_drift_ppm=known.wall_drift_ppm,
         clock_changes=len(known.clock_changes),
         topics=sorted(rows, key=lambda row: row.topic),
+        marks=marks,
         streams=known.counters,
         files=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
         failed=known.failed,
         repairs=known.repairs,
     )
+
+
+def marks_of(log: LogReader, axis: TimeAxis) -> Iterator[MarkRow]:
+    """Yield the marks in a log: messages of ``annotation`` with a label, in the order in which they came."""
+    for message in log.messages(prefixes=[MARK_TOPIC]):
+        try:
+            payload = _mark_decoder.decode(message.parts[1])
+        except (msgspec.DecodeError, ValueError, IndexError, RecursionError):
+            continue
+        time_s = axis.of_timestamp(payload.timestamp, axis.of_arrival(message.log_time_ns))
+        yield MarkRow(time_s, str(payload.label), payload.duration)
 
 
 def state_of(folder: Path, known: Manifest) -> str:

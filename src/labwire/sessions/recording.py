@@ -170,10 +170,11 @@ class SessionRecorder:
         if not parts:
             self.empty_messages += 1
             return False
-        topic = parts[0]
-        if not topic.startswith(self._topics) or (self._exclude and topic.startswith(self._exclude)):
-            return False
-        return session.queue.put(parts, received_monotonic_s)
+        return self.selects(parts[0]) and session.queue.put(parts, received_monotonic_s)
+
+    def selects(self, topic: bytes) -> bool:
+        """Tell whether a topic is recorded at all."""
+        return topic.startswith(self._topics) and not (self._exclude and topic.startswith(self._exclude))
 
     def clock_changed(self, offset_before_s: float, offset_after_s: float, monotonic_s: float) -> None:
         """Take note that a ``T`` moved rig time at this moment; hearing of it twice does no harm."""
