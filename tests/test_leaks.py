@@ -115,9 +115,14 @@ def test_a_run_that_is_killed_leaves_no_process() -> None:
 
 
 def test_what_is_left_at_the_end_of_a_run_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "GRACE_S", 0.1)
     monkeypatch.setenv("LABWIRE_TEST_RUN", uuid.uuid4().hex)
     assert leaks.end_what_is_left() == []
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as left:
+    command = [sys.executable, "-c", "print('here', flush=True); input()"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True) as left:
+        assert left.stdout
+        assert left.stdout.readline(), "a process that has just been made does not bear the mark yet"
         [line] = leaks.end_what_is_left()
         assert line.startswith(f"process {left.pid}: ")
         assert left.wait() == -signal.SIGKILL
