@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from labwire.errors import ResourceError
-from labwire.instruments.queues.build import LIBRARY
 
+LIBRARY: Final = Path(__file__).with_name("libqueues.so")  # `build` makes it; a worker has no need to import that
 ABI: Final = 2
 """Goes up with every change of a C function's name, arguments or results."""
 
