@@ -31,6 +31,7 @@ ALL_EXTRA = [
     "labwire.vitals.patch_shift",
     "labwire.vitals.projection",
     "labwire.vitals.pulse",
+    "labwire.vitals.rate_fit",
     "labwire.vitals.skin",
     "labwire.vitals.spectrum",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from labwire.errors import needs_extra
 from labwire.vitals.confidence import breathing_confidence
 from labwire.vitals.grid import EvenGrid
+from labwire.vitals.rate_fit import RateFit
 from labwire.vitals.spectrum import Spectrum
 
 with needs_extra("camera"):
@@ -26,6 +27,7 @@ _COUNT: Final = round(WINDOW_S * RATE_HZ)
 _RATES_HZ: Final = (0.075, 0.75)  # 4.5 to 45 breaths per minute
 _BAND_HZ: Final = (0.05, 2.0)
 _WIDTH_HZ: Final = 0.06
+_LINE_HZ, _DRIFT_HZ = 0.02, 0.007
 _BASELINE_S: Final = 12.0  # what is slower than this is posture
 
 
@@ -53,6 +55,7 @@ class BreathingMeter:
 
     def __init__(self) -> None:
         self._spectrum = Spectrum(_COUNT, RATE_HZ, rates_hz=_RATES_HZ, band_hz=_BAND_HZ, width_hz=_WIDTH_HZ)
+        self._fit = RateFit(_COUNT, RATE_HZ, line_hz=_LINE_HZ, drift_hz=_DRIFT_HZ, overtone=False)
         self.reset()
 
     def reset(self) -> None:
@@ -89,7 +92,8 @@ class BreathingMeter:
         line = self._spectrum.line(self._spectrum.power(self._motion))
         amplitude = self._spectrum.amplitude(self._motion, line.hz)
         confidence = breathing_confidence(snr_db=line.snr_db, amplitude=amplitude)
-        return BreathingEstimate(self._spectrum.refine(self._motion, line.hz) * 60, confidence, line.snr_db, amplitude)
+        rate = self._fit.mean_hz(self._motion, self._spectrum.refine(self._motion, line.hz)) * 60
+        return BreathingEstimate(rate, confidence, line.snr_db, amplitude)
 
     def _traces(self, time_s: float, shown: Floats, weights: NDArray[Any]) -> Traces:
         sums = weights.sum(axis=1)

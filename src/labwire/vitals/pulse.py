@@ -8,6 +8,7 @@ from labwire.errors import needs_extra
 from labwire.vitals.confidence import pulse_confidence
 from labwire.vitals.grid import EvenGrid
 from labwire.vitals.projection import PulseWave
+from labwire.vitals.rate_fit import RateFit
 from labwire.vitals.skin import TRACES
 from labwire.vitals.spectrum import Spectrum
 
@@ -29,6 +30,7 @@ _COUNT: Final = round(WINDOW_S * RATE_HZ)
 _RATES_HZ: Final = (0.67, 3.0)  # 40 to 180 beats per minute
 _BAND_HZ: Final = (0.6, 4.0)
 _WIDTH_HZ: Final = 0.12
+_LINE_HZ, _DRIFT_HZ = 0.05, 0.015
 _POS, _CHROM = 0, 1
 
 
@@ -47,6 +49,7 @@ class PulseMeter:
 
     def __init__(self) -> None:
         self._spectrum = Spectrum(_COUNT, RATE_HZ, rates_hz=_RATES_HZ, band_hz=_BAND_HZ, width_hz=_WIDTH_HZ)
+        self._fit = RateFit(_COUNT, RATE_HZ, line_hz=_LINE_HZ, drift_hz=_DRIFT_HZ, overtone=True)
         self.reset()
 
     def reset(self) -> None:
@@ -99,4 +102,5 @@ class PulseMeter:
             apart_bpm=abs(line.hz - chrom.hz) * 60,
             snr_of_parts_db=snr_of_parts,
         )
-        return PulseEstimate(self._spectrum.refine(waves[_POS, 0], line.hz) * 60, confidence, line.snr_db)
+        bpm = self._fit.mean_hz(waves[_POS, 0], self._spectrum.refine(waves[_POS, 0], line.hz)) * 60
+        return PulseEstimate(bpm, confidence, line.snr_db)
