@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.5
 _WAITING_EVENTS = 1000
+_FORCED = 128 + signal.SIGINT
 
 
 @Parameter(name="*")
@@ -106,18 +109,23 @@ class _Watch:
         """Addresses that could not be reached, which has been told."""
 
     def run(self) -> int:
-        for writer in self._writers:
-            writer.start()
         try:
+            for writer in self._writers:
+                writer.start()
             while not self._is_done():
                 self._show(_LOOK_S)
                 self._line.show([writer.statistics() for writer in self._writers])
         except KeyboardInterrupt:
             self._line.clear()
-            busy = [run for writer in self._writers for run in writer.statistics().writing]
+            busy = {run for writer in self._writers for run in writer.statistics().writing}
             if busy:
-                remark(f"labwire: stopping; finishing the files of run {', '.join(map(str, sorted(set(busy))))}")
-        self._end()
+                remark(f"labwire: stopping; finishing the files of run {', '.join(map(str, sorted(busy)))}")
+        try:
+            self._end()
+        except KeyboardInterrupt:
+            remark("labwire: ended by force; files under way keep their temporary names")
+            sys.stdout.flush()
+            os._exit(_FORCED)  # a disk that does not answer holds threads that nothing else ends
         return 1 if self._bad else 0
 
     def _end(self) -> None:

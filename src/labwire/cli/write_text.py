@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 _SHOWN_NUMBERS = 10
 _RATE_OVER_S = 2.0
+_USUAL_COLUMNS = 80
 
 
 def told(kind: str, data: dict[str, Any]) -> str:
@@ -24,7 +26,8 @@ def told(kind: str, data: dict[str, Any]) -> str:
         case "connection_lost":
             return f"{source}: {data['reason']}; connecting again"
         case "not_connected":
-            return f"{source}: {data['reason']}; trying until it answers"
+            then = "given up" if data["retry_in_s"] is None else "trying until it answers"
+            return f"{source}: {data['reason']}; {then}"
         case "run_started":
             images = f"{data['images']} images" if data["images"] else "images"
             return f"{_run(data)} from {source}: {images} to {data['folder']}/{data['file_prefix']}_..."
@@ -108,16 +111,9 @@ class Line:
             self._past.pop(0)
         then_s, before, bytes_before = self._past[0]
         passed_s = max(now_s - then_s, 1e-3)
-        waiting = sum(one.waiting_images for one in statistics)
-        failed = sum(one.failed for one in statistics)
-        connected, connections = sum(one.connected for one in statistics), sum(one.connections for one in statistics)
-        lag_s = max(one.lag_s for one in statistics)
-        text = (
-            f"{connected} of {connections} connected, {(images - before) / passed_s:.0f} images/s, "
-            f"{size((image_bytes - bytes_before) / passed_s)}/s, {waiting} waiting, lag {lag_s * 1e3:.0f} ms, "
-            f"{images} stored, {failed} failed"
-        )
-        self._stream.write(f"\r\x1b[K{text}")
+        rate, bytes_rate = (images - before) / passed_s, (image_bytes - bytes_before) / passed_s
+        text = f"{rate:.0f} images/s, {size(bytes_rate)}/s, {_standing(statistics)}"
+        self._stream.write(f"\r\x1b[K{text[: _columns(self._stream) - 1]}")
         self._stream.flush()
         self._shown = True
 
@@ -127,3 +123,26 @@ class Line:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._shown = False
+
+
+def _standing(statistics: Sequence[WriterStatistics]) -> str:
+    connected, connections = sum(one.connected for one in statistics), sum(one.connections for one in statistics)
+    waiting, lag_s = sum(one.waiting_images for one in statistics), max(one.lag_s for one in statistics)
+    missing, stray = sum(one.missing for one in statistics), sum(one.stray for one in statistics)
+    parts = [
+        f"{waiting} waiting",
+        f"lag {lag_s * 1e3:.0f} ms",
+        f"{sum(one.images for one in statistics)} stored",
+        f"{sum(one.failed for one in statistics)} failed",
+        f"{missing} missing" if missing else "",
+        f"{stray} stray" if stray else "",
+        f"{connected} of {connections} connected" if connected < connections else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS

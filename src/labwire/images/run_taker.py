@@ -63,6 +63,8 @@ class TakerCounters(msgspec.Struct):
     """Of these images, as they came."""
     failed: int = 0
     """Came and could not be stored."""
+    missing: int = 0
+    """Belonged to runs that ended, and are in no file."""
     runs: int = 0
     """Ended, in whatever way, except those that were taken back before their first image."""
 
@@ -172,6 +174,7 @@ class RunTaker:
         written = store.finish(ended, end, error)
         if written.images or ended != "cancelled":
             self.counters.runs += 1
+            self.counters.missing += written.missing
         self._on_event("run_finished", {**msgspec.to_builtins(written), "ok": written.ok, "source": self._source})
         return written
 

@@ -76,6 +76,8 @@ class WriterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Their bytes, as they came."""
     failed: int
     """Images that came and could not be stored."""
+    missing: int
+    """Images of runs that ended that are in no file, as far as that can be known."""
     stray: int
     """Messages that belonged to no run that was on."""
     waiting_images: int
@@ -145,6 +147,7 @@ class ImageWriter:
             images=sum(taker.counters.images for taker in takers),
             image_bytes=sum(taker.counters.image_bytes for taker in takers),
             failed=sum(taker.counters.failed for taker in takers),
+            missing=sum(taker.counters.missing for taker in takers),
             stray=sum(stream.stray for stream in self.streams),
             waiting_images=sum(stream.waiting_images for stream in self.streams),
             waiting_bytes=sum(stream.waiting_bytes for stream in self.streams),

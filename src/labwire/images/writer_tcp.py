@@ -98,8 +98,9 @@ class TcpWriter:
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait till all is stored; False if that takes longer."""
-        self._receiver.join(timeout_s)
-        self._storer.join(timeout_s)
+        for thread in (self._receiver, self._storer):
+            if thread.ident is not None:
+                thread.join(timeout_s)
         return not (self._receiver.is_alive() or self._storer.is_alive())
 
     @property

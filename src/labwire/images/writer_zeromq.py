@@ -76,7 +76,8 @@ class ZeroMqWriter:
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; False if that takes longer."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     @property
