@@ -11,6 +11,7 @@ from typing import Any, cast
 from labwire.cli.main import make_app
 from labwire.rig.rig_file import schema
 from labwire.sessions.manifest import manifest_schema
+from scripts.http_page import http_api_page
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 COMMAND = ".venv/bin/python -m scripts.reference_pages"
@@ -129,6 +130,7 @@ def session_schema() -> str:
 GENERATED: Mapping[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "rig-file.md": rig_file_page,
+    "http-api.md": lambda: http_api_page(_MADE),
     "session.schema.json": session_schema,
 }
 

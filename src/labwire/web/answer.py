@@ -51,15 +51,16 @@ def title_of(error: type[LabwireError]) -> str:
     return (inspect.getdoc(error) or error.__name__).partition("\n")[0]
 
 
-def answer_error(error: LabwireError, path: str, **headers: str) -> Answer:
+def answer_error(error: LabwireError, path: str, status: int | None = None, **headers: str) -> Answer:
     """Return an error as a problem document.
 
     Args:
         error: What happened.
         path: Path of the request.
+        status: HTTP status; default: that of the error.
         **headers: Further headers, ``_`` for ``-``.
     """
-    kind, status = type(error), error.codes.http_status
+    kind, status = type(error), status or error.codes.http_status
     data = {str(key): value for key, value in error.data.items()}
     problem = Problem(
         f"/docs#{kind.__name__}", title_of(kind), status, error.message or title_of(kind), path, kind.__name__, data

@@ -10,7 +10,15 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from labwire.errors import InternalError, LabwireError, NotFoundError, RefusedError, TooLargeError, UsageError
+from labwire.errors import (
+    InternalError,
+    LabwireError,
+    NotFoundError,
+    QueueFullError,
+    RefusedError,
+    TooLargeError,
+    UsageError,
+)
 from labwire.web.answer import JSON, Answer, answer, answer_error
 from labwire.web.api import Api, Request
 from labwire.web.caller import find_caller
@@ -111,8 +119,7 @@ class Application:
                 try:
                     self._gate.check_token(headers)
                 except RefusedError as error:
-                    refused = answer_error(error, path, WWW_Authenticate="Bearer")
-                    return msgspec.structs.replace(refused, status=401)
+                    return answer_error(error, path, 401, WWW_Authenticate="Bearer")
             if path == "/api/login":
                 return await self._login(method, headers, receive, address)
             if path.startswith("/api/"):
@@ -150,8 +157,8 @@ class Application:
     async def _on_a_thread(self, request: Request) -> Answer:
         # An instrument may take a day to answer: threads come as they are needed, up to a bound of our own.
         if self._busy >= _BUSY:
-            problem = TooLargeError(f"{_BUSY} requests are waiting for the rig already: try again")
-            return msgspec.structs.replace(answer_error(problem, request.path, Retry_After="1"), status=429)
+            problem = QueueFullError(f"{_BUSY} requests are waiting for the rig already: try again")
+            return answer_error(problem, request.path, Retry_After="1")
         self._busy += 1
         try:
             return await on_thread(self._api.handle, request)
@@ -178,8 +185,7 @@ class Application:
 
 def _not_allowed(path: str, allowed: list[str]) -> Answer:
     methods = ", ".join(sorted({*allowed, "HEAD"} if "GET" in allowed else allowed))
-    problem = answer_error(UsageError(f"{path} takes {methods}"), path, Allow=methods)
-    return msgspec.structs.replace(problem, status=405)
+    return answer_error(UsageError(f"{path} takes {methods}"), path, 405, Allow=methods)
 
 
 async def _read(receive: Receive) -> bytes:
