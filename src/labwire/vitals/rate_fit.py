@@ -7,7 +7,7 @@ noise that the fit itself finds. Gauss-Newton from the spectrum's line, a handfu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from labwire.errors import needs_extra
 
@@ -50,13 +50,12 @@ class RateFit:
             wave: (count,)
             line_hz: Where its spectrum has a line.
         """
-        centre = np.array([line_hz, 0.0, 0.0])
+        centre: Floats = np.array([line_hz, 0.0, 0.0])
         rate = centre
-        shape: Floats | None = None
+        waves, slopes = self._waves(rate)
+        shape = _solved((waves * self._taper).T @ waves, (waves * self._taper).T @ wave)
         for _ in range(_STEPS):
             waves, slopes = self._waves(rate)
-            if shape is None:
-                shape = np.linalg.lstsq(waves * self._taper, wave * self._taper[:, 0], rcond=None)[0]
             bend = (slopes @ shape[: slopes.shape[1]])[:, None] * self._phase
             rest = (wave - waves @ shape)[:, None] * self._taper
             noise = float((rest**2).sum() / (self._taper**2).sum())
@@ -66,7 +65,7 @@ class RateFit:
             prior[-3:] = noise / self._prior_hz**2
             wanted = columns.T @ aim
             wanted[-3:] += prior[-3:] * centre
-            found = np.linalg.solve(columns.T @ columns + np.diag(prior + 1e-12), wanted)
+            found = _solved(columns.T @ columns + np.diag(prior), wanted)
             shape, rate = found[:-3], found[-3:]
             rate[0] = np.clip(rate[0], line_hz - 2 * self._prior_hz[0], line_hz + 2 * self._prior_hz[0])
         return float(rate[0] + rate[2] / 3)
@@ -81,3 +80,8 @@ class RateFit:
             turning += [cosine, sine]
             slopes += [-harmonic * sine, harmonic * cosine]
         return np.concatenate([np.stack(turning, axis=1), self._level], axis=1), np.stack(slopes, axis=1)
+
+
+def _solved(matrix: Floats, wanted: Floats) -> Floats:
+    ridge = 1e-9 * float(np.trace(matrix)) / len(matrix) + 1e-30  # a wave of nothing has no shape
+    return cast("Floats", np.linalg.solve(matrix + ridge * np.eye(len(matrix)), wanted))
