@@ -223,9 +223,10 @@ def test_garbage_on_the_notification_socket_harms_nobody(bench: Bench, soak: Any
     address = str(bench.pusher.notification_address)
     for number in range(soak(30, 1000)):
         reader.send(address, b"", b"{}") if number % 3 else reader.send(address, b"[" * 1000)
+    wait_until(lambda: "note_refused" in bench.kinds(), "garbage is refused")
     bench.put(4)
     assert bench.end_with(reader, start=start).ok
-    assert 1 <= bench.kinds().count("note_refused") <= 16
+    assert bench.kinds().count("note_refused") <= 16 + 1  # one more for those that come late
 
 
 # --- cancel, close, addresses

@@ -294,7 +294,7 @@ def test_a_fatal_error_goes_with_code_and_text_to_the_end_of_the_run() -> None:
     assert "/data/x_data_000002.h5: disk full" in str(result.error())
     assert isinstance(result.error(), DiskLowError)
     assert (len(result.faults), result.faults_total) == (16, 19)
-    assert "; 3 more" in str(result.error())
+    assert "; 15 more" in str(result.error())
     lab.become(1, good)
     again = lab.start(8)
     lab.send(again, range(40))

@@ -24,7 +24,14 @@ from labwire.images.build import make_pusher
 from labwire.images.compression import Compression
 from labwire.images.stream import ImageStream, SideStream, StreamResult
 from labwire.images.stream_config import MessageConfig, TcpStreamConfig
-from labwire.sources.detector_config import PixelType, SimulatedDetectorConfig
+from labwire.sources.detector_config import (
+    MAX_SIDE_PX,
+    ImageSourceConfig,
+    PixelType,
+    ReplayConfig,
+    SimulatedDetectorConfig,
+)
+from labwire.sources.image_sources import image_source_of
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.IGNORECASE)
 _SHOW_S = 0.25
@@ -48,7 +55,7 @@ class DetectorOptions:
     vary: bool = True
     """Give every simulated image some photons of its own; --no-vary is faster."""
     replay: Path | None = None
-    """Send the images of this HDF5 file instead of simulated ones."""
+    """Send the images of this HDF5 file instead of simulated ones; at its end it begins again."""
     dataset: str | None = None
     """Path of the dataset in that file. Default: the one with the images."""
     compression: Compression = "bslz4"
@@ -58,16 +65,24 @@ class DetectorOptions:
 
     def open(self, stack: ExitStack) -> Source:
         """Open the source; the stack closes it."""
-        from labwire.sources.detector import SimulatedDetector
+        source = image_source_of(self._wanted(), self.channel)
+        stack.callback(source.close)
+        return source
 
+    def _wanted(self) -> ImageSourceConfig:
+        if self.replay is not None:
+            return ReplayConfig(file=str(self.replay), dataset=self.dataset)
+        if self.dataset is not None:
+            raise UsageError("--dataset is a path in the file that --replay names")
         match = _SIZE.fullmatch(self.size)
         if match is None or not (int(match[1]) and int(match[2])):
             raise UsageError(f"--size is WIDTHxHEIGHT in pixels, such as 1030x514, not {self.size!r}")
         width_px, height_px = int(match[1]), int(match[2])
-        wanted = SimulatedDetectorConfig(
+        if max(width_px, height_px) > MAX_SIDE_PX:
+            raise UsageError(f"--size has at most {MAX_SIDE_PX} pixels a side, not {self.size}")
+        return SimulatedDetectorConfig(
             width_px=width_px, height_px=height_px, dtype=self.dtype, seed=self.seed, vary=self.vary
         )
-        return SimulatedDetector(wanted, self.channel)
 
 
 @Parameter(name="*", group=_RUN)

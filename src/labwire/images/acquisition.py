@@ -18,7 +18,8 @@ from labwire.wire.image_fields import Spot, date_of_epoch_us, rational_of_ns
 from labwire.wire.image_message import EndMessage, ImageMessage, StartMessage
 from labwire.wire.image_user_data import UserData, encode_user_data, read_user_data
 
-MAX_REPEATS = 4096
+MAX_KEPT_BYTES = 256 << 20
+"""Of compressed images that come again."""
 _SLACK_S = 0.1  # behind by more than this, a paced run does not try to catch up
 
 
@@ -112,6 +113,7 @@ class Acquisition:
         self._cancelled = threading.Event()
         self._series_date = date_of_epoch_us(epoch_us())
         self._packed: dict[int, Array] = {}
+        self._packed_bytes = 0
 
     def start_message(self) -> StartMessage:
         """Return START as it is sent, but for the numbers of the sockets."""
@@ -208,8 +210,11 @@ class Acquisition:
         compression: Compression = self._messages.compression
         if read.pixels.compression or compression == "none":
             return read.pixels
-        if read.repeats is None or read.repeats >= MAX_REPEATS:
-            return compress(as_numpy(read.pixels), compression)
-        if read.repeats not in self._packed:
-            self._packed[read.repeats] = compress(as_numpy(read.pixels), compression)
-        return self._packed[read.repeats]
+        kept = None if read.repeats is None else self._packed.get(read.repeats)
+        if kept is not None:
+            return kept
+        packed = compress(as_numpy(read.pixels), compression)
+        if read.repeats is not None and self._packed_bytes < MAX_KEPT_BYTES:
+            self._packed[read.repeats] = packed
+            self._packed_bytes += len(packed.data)
+        return packed

@@ -16,6 +16,7 @@ MAX_MISSING_SHOWN = 100
 """Numbers of missing images that a result holds; their count is exact."""
 MAX_FAULTS = 16
 """Faults of a connection that are kept; their count is exact."""
+_FAULTS_IN_MESSAGE = 4
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -119,8 +120,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         counts = f"{self.acknowledged} of {self.offered} images acknowledged"
         counts += f", {self.failed} failed" if self.failed else ""
         counts += f", {self.missing} missing" if self.missing else ""
-        faults = "; ".join(fault.message for fault in self.faults)
-        more = self.faults_total - len(self.faults)
+        shown = self.faults[:_FAULTS_IN_MESSAGE]
+        faults = "; ".join(fault.message for fault in shown)
+        more = self.faults_total - len(shown)
         return (
             f"run {self.run_number}: {counts}" + (f": {faults}" if faults else "") + (f"; {more} more" if more else "")
         )

@@ -17,7 +17,6 @@ import zmq
 from labwire.bounded import BoundedQueue
 from labwire.clock import monotonic_s
 from labwire.errors import ConfigError, PortTakenError
-from labwire.images.pushers.tcp_socket import warn_if_clamped
 from labwire.images.stream_config import ZeroMqStreamConfig
 from labwire.wire.cbor_values import Buffer
 
@@ -66,7 +65,6 @@ class PushLane:
         self.socket.sndhwm = config.send_watermark
         self.socket.linger = 0
         if config.send_buffer_size is not None:
-            warn_if_clamped(config.send_buffer_size)
             self.socket.sndbuf = config.send_buffer_size
         self.address = bind(self.socket, address)
         """With the real port."""

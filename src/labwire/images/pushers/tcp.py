@@ -20,7 +20,7 @@ from labwire.clock import monotonic_s
 from labwire.errors import CancelledError, DeadlineError, StateError
 from labwire.images.pusher import OnEvent, OutgoingImage, StreamRun
 from labwire.images.pushers.tcp_link import LinkGroup, TcpLink
-from labwire.images.pushers.tcp_socket import listen, prepare, refuse
+from labwire.images.pushers.tcp_socket import listen, prepare, refuse, warn_if_clamped
 from labwire.images.stream_address import address_of
 from labwire.images.stream_config import TcpStreamConfig
 from labwire.wire.image_message import CalibrationMessage, EndMessage
@@ -81,6 +81,8 @@ class TcpPusher:
         on_event: OnEvent | None = None,
     ) -> None:
         self._config = config
+        if config.send_buffer_size is not None:
+            warn_if_clamped(config.send_buffer_size)
         self._socket = listen(config.address)
         self.address = address_of(*self._socket.getsockname()[:2])
         """Where writers connect, with the real port: image-stream, "GetAddress()"."""

@@ -60,18 +60,14 @@ def prepare(sock: socket.socket, send_buffer_bytes: int | None) -> None:
         if hasattr(socket, name):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
     if send_buffer_bytes is not None:
-        _set_send_buffer(sock, send_buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
 
 
 def warn_if_clamped(send_buffer_bytes: int) -> None:
-    """Log if the system gives less than that: of a socket that ZeroMQ owns it cannot be asked."""
+    """Log if the system gives a socket less than that."""
     with socket.socket() as sock:
-        _set_send_buffer(sock, send_buffer_bytes)
-
-
-def _set_send_buffer(sock: socket.socket, send_buffer_bytes: int) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    got = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2  # Linux doubles it, for its own book-keeping
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        got = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2  # Linux doubles it, for its own book-keeping
     if got < send_buffer_bytes:
         _log.warning(
             "send_buffer_size of %d bytes was clamped to %d: sysctl net.core.wmem_max raises the system's limit",

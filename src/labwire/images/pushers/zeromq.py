@@ -19,6 +19,7 @@ from labwire.errors import CancelledError, DeadlineError, LabwireError, PeerErro
 from labwire.images.pusher import OnEvent, OutgoingImage, StreamRun
 from labwire.images.pushers.lane_watch import LaneWatch
 from labwire.images.pushers.push_lane import PushLane
+from labwire.images.pushers.tcp_socket import warn_if_clamped
 from labwire.images.stream_config import ZeroMqStreamConfig
 from labwire.wire.cbor_values import Buffer
 from labwire.wire.image_message import CalibrationMessage, EndMessage
@@ -75,6 +76,8 @@ class ZeroMqPusher:
         self._cancelled = self._closed = False
         self._run: StreamRun | None = None
         self._result: RunResult | None = None
+        if config.send_buffer_size is not None:
+            warn_if_clamped(config.send_buffer_size)
         self._context: zmq.Context[Any] = zmq.Context(min(len(config.image_socket), _MAX_IO_THREADS))
         try:
             self._lanes = [
@@ -273,13 +276,13 @@ class ZeroMqPusher:
             for lane in self._send_end(run, message, self._lanes):
                 book.note_transmission_error(lane.number, self._late("END", lane))
             result = self._take_notes(book)
-        finally:
+            if not self.confirms:
+                result = msgspec.structs.replace(result, sockets=tuple(_counts_of(lane) for lane in self._lanes))
+            self._result = result = msgspec.structs.replace(result, cancelled=self._cancelled)
+            return result
+        finally:  # Ctrl-C comes here as well, and then `close` must not wait for a thread that has gone
             self._watch.use(None)
-        if not self.confirms:
-            result = msgspec.structs.replace(result, sockets=tuple(_counts_of(lane) for lane in self._lanes))
-        self._result = result = msgspec.structs.replace(result, cancelled=self._cancelled)
-        self._be(_Phase.IDLE)
-        return result
+            self._be(_Phase.IDLE)
 
     def _take_notes(self, book: NoteBook) -> RunResult:
         began_s = monotonic_s()
