@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from labwire.testing import wait_until
 from labwire.testing.rig import EYES, RunningRig, running_rig
 
 RIG = (
@@ -32,6 +33,8 @@ def _needs_the_extra() -> None:
 def web_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
     """A rig with eyes, recorder, two instruments and the dashboard, for all tests of a module."""
     with running_rig(tmp_path_factory.mktemp("web"), RIG, web=True) as rig:
+        with rig.connect() as client:  # a worker that starts later would count as left behind by the first test
+            wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"})
         yield rig
 
 
