@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 import msgspec
 
-from labwire.errors import ConfigError
 from labwire.images.config import WriterConfig
 from labwire.images.hdf5_tree import load_h5py
 from labwire.images.run_taker import OnEvent, RunTaker
+from labwire.images.writer_address import parse_writer_address
 from labwire.images.writer_tcp import TcpWriter
 from labwire.images.writer_zeromq import ZeroMqWriter
-
-_ADDRESS: Final = re.compile(r"(tcp|zmq\+tcp|zmq\+ipc)://(.+)")
-_HOST_PORT: Final = re.compile(r"\[?([^\[\]]+?)\]?:(\d{1,5})")
 
 
 class Stream(Protocol):
@@ -110,16 +106,16 @@ class ImageWriter:
 
     def __init__(self, config: WriterConfig, on_event: OnEvent) -> None:
         self.config = config
-        kind, where = split_address(config.address)
+        where = parse_writer_address(config.address)
         folder = Path(config.folder)
         if not config.discard:
             load_h5py()
         self.streams: list[Stream] = []
-        if kind == "tcp":
-            host, port = _host_and_port(where, config.address)
-            self.streams += [TcpWriter(host, port, folder, config, on_event) for _ in range(config.connections)]
+        if where.zeromq:
+            self.streams.append(ZeroMqWriter(where.endpoint, folder, config, on_event))
         else:
-            self.streams.append(ZeroMqWriter(config.address.removeprefix("zmq+"), folder, config, on_event))
+            host, port, count = where.host, where.port, config.connections
+            self.streams += [TcpWriter(host, port, folder, config, on_event) for _ in range(count)]
 
     def start(self) -> Self:
         """Begin to connect."""
@@ -161,27 +157,3 @@ class ImageWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.stop()
         self.join()
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Return kind (``tcp``, ``zmq+tcp``, ``zmq+ipc``) and place of a stream's address.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise ConfigError(
-            f"{address!r} is no address of an image stream: write tcp://HOST:PORT for the TCP stream, "
-            "zmq+tcp://HOST:PORT for ZeroMQ"
-        )
-    if match[1] != "zmq+ipc":
-        _host_and_port(match[2], address)
-    return match[1], match[2]
-
-
-def _host_and_port(where: str, address: str) -> tuple[str, int]:
-    match = _HOST_PORT.fullmatch(where)
-    if match is None or not 0 < int(match[2]) < 1 << 16:
-        raise ConfigError(f"{address!r} needs a host and a port from 1 to 65535: tcp://10.0.0.1:9100")
-    return match[1], int(match[2])

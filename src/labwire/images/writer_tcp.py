@@ -21,6 +21,7 @@ from labwire.errors import LabwireError, PeerGoneError, StateError
 from labwire.images.buffers import BufferPool
 from labwire.images.config import WriterOptions
 from labwire.images.run_taker import LIMITS, OnEvent, RunTaker
+from labwire.images.stream_address import SCHEME, address_of
 from labwire.wire.image_codec import decode_message
 from labwire.wire.tcp_events import (
     CalibrationReceived,
@@ -66,7 +67,7 @@ class TcpWriter:
     """
 
     def __init__(self, host: str, port: int, folder: Path, options: WriterOptions, on_event: OnEvent) -> None:
-        self.address = f"tcp://{host}:{port}"
+        self.address = address_of(host, port)
         self.connected = False
         self.lag_s = 0.0
         self._host, self._port = host, port
@@ -146,7 +147,7 @@ class TcpWriter:
             family, _, _, _, where = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, socket.SOCK_STREAM) as sock:
                 sock.settimeout(CONNECT_S)
-                link = self._link = _Link(sock, f"{self._host}:{self._port}", self._pool, self._depth)
+                link = self._link = _Link(sock, self.address.removeprefix(SCHEME), self._pool, self._depth)
                 if self._stopping.is_set():
                     return PeerGoneError("stopped")
                 sock.connect(where)
