@@ -15,6 +15,7 @@ from labwire.cli.init import ask
 from labwire.cli.main import main
 from labwire.rig.new_rig import NewRig, name_from
 from labwire.rig.rig_file import load_rig
+from labwire.sources.config import PupilConfig
 from tests.rig_fixture import environment
 from tests.terminal import on_a_terminal
 
@@ -74,7 +75,7 @@ def test_without_a_word_it_is_a_rig_that_records(
     ("options", "words"),
     [
         (["--camera", "nothere.mp4"], "there is no file"),
-        (["--eyes", "left"], "simulated"),
+        (["--eyes", "left:"], "simulated"),
         (["--instrument", "DMM1"], "NAME=DRIVER"),
         (["--instrument", "D M=x"], "NAME=DRIVER"),
         (["--instrument", "hub=simulated_multimeter"], "belongs to the rig itself"),
@@ -88,6 +89,13 @@ def test_answers_that_make_no_rig(
     assert code != 0
     assert words in err
     assert not rig.exists()
+
+
+def test_pupil_core_as_eyes(capsys: pytest.CaptureFixture[str], rig: Path) -> None:
+    assert run(capsys, str(rig), "--eyes", "192.168.1.5:50021")[0] == 0
+    eyes = load_rig(rig).sources["eyes"]
+    assert isinstance(eyes, PupilConfig)
+    assert (eyes.host, eyes.port, eyes.relay) == ("192.168.1.5", 50021, True)
 
 
 def test_a_file_that_is_there_stays(capsys: pytest.CaptureFixture[str], rig: Path) -> None:

@@ -183,7 +183,7 @@ def test_the_message_reads_well() -> None:
         ("[cameras.world]", "[cameras.world]", "a camera needs exactly one of"),
         ("[cameras.world]\ncamera = 0\nfps = 0", "[cameras.world] fps", "must be a number > 0"),
         ("[sources.eyes]", "[sources.eyes] kind", "is missing"),
-        ('[sources.eyes]\nkind = "eyes"', "[sources.eyes] kind", 'must be "simulated_eyes", not "eyes"'),
+        ('[sources.eyes]\nkind = "eyes"', "[sources.eyes] kind", 'must be one of "simulated_eyes", "pupil", "lsl"'),
         ('[sources.eyes]\nkind = "simulated_eyes"\neyes = [0, "a"]', "[sources.eyes] eyes, entry 2", "a whole number"),
         ('[network]\nlisten = "0.0.0.0"', "[network] allow", "must name the networks that may connect"),
         ('[network]\nlisten = "::"', "[network] listen", "is not an IPv4 address"),
@@ -299,7 +299,7 @@ def test_default_file_switched_on_is_a_rig() -> None:
     switched_on = re.sub(r"(?m)^#(?=[^ \n])", "", default_toml())
     rig = parse_rig(switched_on)
     assert list(rig.cameras) == ["world"]
-    assert list(rig.sources) == ["eyes"]
+    assert list(rig.sources) == ["eyes", "tracker", "eeg"]
     assert rig.recorder == parse_rig("[recorder]").recorder
     assert rig.file_ipc
     assert rig.actors["alarm"].actor_class == "my_lab:Alarm"

@@ -115,6 +115,8 @@ class TimeSync(Actor):
             ``clock.offset``: Every 10 s while it follows: how far the master's clock is from the monotonic one here.
         """
         subject = notification["subject"]
+        if "source" in notification:
+            return  # another rig's recording, which this one has joined
         if subject == "recording.started":
             self._recording = True
         elif subject in {"recording.stopped", "recording.failed"}:

@@ -42,7 +42,7 @@ def init(  # noqa: PLR0913 - each option answers one question
     Args:
         rig: The file to write.
         name: Name of the rig; by default that of the folder.
-        eyes: Eye tracker: simulated or none.
+        eyes: Eye tracker: simulated, where Pupil Core is (HOST or HOST:PORT), or none.
         camera: Camera: its number, the path of a video file, demo or none.
         instrument: An instrument: NAME=DRIVER, or NAME=RESOURCE for one that speaks SCPI; may be given many times.
         recordings: Folder of the sessions, or none.
@@ -83,7 +83,7 @@ def ask(new: NewRig, open_questions: set[str], read: Callable[[str], str] = inpu
     """
     questions = {
         "name": "name of the rig",
-        "eyes": f"eye tracker: {SIMULATED} or {NONE}",
+        "eyes": f"eye tracker: {SIMULATED}, HOST:PORT of Pupil Core, or {NONE}",
         "camera": f"camera: its number, a video file, {DEMO} or {NONE}",
         "recordings": f"folder for recordings, or {NONE}",
     }

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from labwire.bus.actor_runner import ActorSpec, Wiring
 from labwire.rig.rig_config import RigConfig, dump
+from labwire.rig.web_door import WEB, WebDoor
+from labwire.sources.config import LslConfig, PupilConfig, SimulatedEyesConfig
 
 STEWARD = "steward"
 RECORDER = "recorder"
 INSTRUMENTS = "instruments"
-
 TIME_SYNC = "time_sync"
+SOURCE_ACTORS: Mapping[type, str] = {
+    SimulatedEyesConfig: "labwire.actors.eyes:SimulatedEyes",
+    PupilConfig: "labwire.actors.pupil:Pupil",
+    LslConfig: "labwire.actors.lsl:Lsl",
+}
 
 
 def actor_specs(
-    config: RigConfig, wiring: Wiring, clock_fd: int, *, folder: str, console_fd: int | None = None
+    config: RigConfig,
+    wiring: Wiring,
+    clock_fd: int,
+    *,
+    folder: str,
+    console_fd: int | None = None,
+    web: WebDoor | None = None,
 ) -> list[ActorSpec]:
     """Return what to start, in order; actors are named by dotted name, so the hub imports none of them."""
     everything = dump(config)
 
     def spec(name: str, actor_class: str, options: dict[str, Any]) -> ActorSpec:
         console = [console_fd] if name == STEWARD and console_fd is not None else []
+        door = web.fds if web and name == WEB else []
         return ActorSpec(
             name=name,
             actor_class=actor_class,
@@ -35,10 +48,13 @@ def actor_specs(
             rig_config=everything,
             log_level=config.log.level,
             python_path=[folder],
-            inherited_fds=console,
+            inherited_fds=[*console, *door],
         )
 
-    return [spec(*row) for row in _rows(config, wiring, folder, console_fd)]
+    specs = [spec(*row) for row in _rows(config, wiring, folder, console_fd)]
+    if web and web.fds:
+        specs.append(spec(WEB, "labwire.web.actor:Web", web.options(wiring)))
+    return specs
 
 
 def _rows(
@@ -70,7 +86,7 @@ def _rows(
             options["file_ipc"] = msgspec.to_builtins(config.file_ipc)
         yield name, "labwire.actors.camera:Camera", options
     for name, source in config.sources.items():
-        yield name, "labwire.actors.eyes:SimulatedEyes", {"source": msgspec.to_builtins(source)}
+        yield name, SOURCE_ACTORS[type(source)], {"source": msgspec.to_builtins(source)}
     if config.instruments:
         instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
         options = {"instruments": instruments, "python_path": [folder]}

@@ -12,10 +12,12 @@ from labwire.bus.config import state_folder
 from labwire.operations.bus import BusStats
 from labwire.rig.finding import Finding, fail, ok, warn
 from labwire.rig.rig_config import RigConfig
+from labwire.sources.config import SimulatedEyesConfig
 
 SHORT_HOURS = 4.0
 _CAMERA_BYTES_HZ = 3_000_000
 """JPEG of 1280 x 720 pixels at 30 Hz and quality 90, about 100 kB each."""
+_SOURCE_BYTES_HZ = 500_000  # 480 pupil and 240 gaze messages a second; what others send is not known
 _SAMPLE_BYTES = 2 * 1500
 """A pupil datum or half a gaze datum as the spec's software sends them, in the log and in the Player's files."""
 
@@ -77,7 +79,12 @@ def rate_of(config: RigConfig, state: Mapping[Any, Any], stats: BusStats | None)
     if stats and stats.messages_hz:
         return Rate(stats.bytes_hz, "what is on the bus now")
     guess = len(config.cameras) * _CAMERA_BYTES_HZ
-    guess += sum(source.rate_hz * len(source.eyes) * _SAMPLE_BYTES for source in config.sources.values())
+    guess += sum(
+        source.rate_hz * len(source.eyes) * _SAMPLE_BYTES
+        if isinstance(source, SimulatedEyesConfig)
+        else _SOURCE_BYTES_HZ
+        for source in config.sources.values()
+    )
     return Rate(guess, "guessed from the rig file")
 
 

@@ -26,7 +26,7 @@ class NewRig(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = "rig"
     eyes: str = NONE
-    """``simulated`` or ``none``."""
+    """``simulated``, the address of Pupil Core (``HOST`` or ``HOST:PORT``), or ``none``."""
     camera: str = NONE
     """``demo``, the number of a camera, the path of a video file, or ``none``."""
     instruments: Mapping[str, str] = {}
@@ -107,7 +107,13 @@ def _eyes(new: NewRig) -> Iterator[str]:
     if new.eyes == SIMULATED:
         yield from ("", "# Simulated eyes; their data says so.", "[sources.eyes]", 'kind = "simulated_eyes"')
     elif new.eyes != NONE:
-        raise UsageError(f"--eyes {new.eyes}: write {SIMULATED} or {NONE}")
+        host, colon, port = new.eyes.partition(":")
+        if not host or bool(colon) != port.isdecimal():
+            raise UsageError(f"--eyes {new.eyes}: write {SIMULATED}, HOST, HOST:PORT or {NONE}")
+        yield from ("", "# Pupil Core: its data appear on this bus, and sessions are recorded there too.")
+        yield from ("[sources.eyes]", 'kind = "pupil"', f"host = {_text(host)}")
+        yield from ([f"port = {int(port)}"] if port else [])
+        yield "relay = true"
 
 
 def _camera(new: NewRig) -> Iterator[str]:

@@ -31,6 +31,8 @@ _HEAD = """\
 _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "cameras.world": {"demo": True},
     "sources.eyes": {"kind": "simulated_eyes"},
+    "sources.tracker": {"kind": "pupil", "host": "192.168.1.5"},
+    "sources.eeg": {"kind": "lsl", "type": "EEG"},
     "recorder": {},
     "file_ipc": {"camera": "world"},
     "time_sync": {},
@@ -90,7 +92,7 @@ def _tables() -> Iterator[_Table]:
         if get_origin(wanted) is dict:
             examples = [one for one in _EXAMPLES if one.startswith(f"{name}.")]
             for example in examples:
-                struct = _struct_of(get_args(wanted)[1])
+                struct = _struct_of(get_args(wanted)[1], _EXAMPLES[example])
                 yield _Table(example, struct, is_on=False)
                 yield from _tables_inside(example, struct)
         elif struct := _struct_of(wanted):
@@ -103,9 +105,11 @@ def _tables_inside(name: str, struct: type[msgspec.Struct]) -> Iterator[_Table]:
             yield _Table(f"{name}.{field.encode_name}", inner, is_on=False)
 
 
-def _struct_of(wanted: Any) -> Any:
-    members = [wanted, *get_args(wanted)]
-    return next((one for one in members if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
+def _struct_of(wanted: Any, example: Mapping[str, Any] | None = None) -> Any:
+    """Return the struct in a type: the only one, or the one whose tag an example names."""
+    structs = [one for one in [wanted, *get_args(wanted)] if isinstance(one, type) and issubclass(one, msgspec.Struct)]
+    tags = [one for one in structs if one.__struct_config__.tag in (example or {}).values()]
+    return next(iter([*tags, *structs]), None)
 
 
 def _structs_in(wanted: Any) -> Iterator[type[msgspec.Struct]]:

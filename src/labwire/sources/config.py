@@ -1,4 +1,4 @@
-"""What a rig file says of cameras and simulated sources."""
+"""What a rig file says of cameras, and of sources of data."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from labwire.strict import Strict
 MAX_SIDE_PX = 16384
 MAX_FPS = 1000
 _WHERE_FROM = ("video", "camera", "demo")
+PUPIL_TOPICS = ("pupil.", "gaze", "fixations", "blinks", "surfaces.", "head_pose", "annotation", "frame.", "notify.")
+"""What Pupil Core publishes and other programs may want; not its log."""
 _ONLY_CAMERA = ("width_px", "height_px", "fps")
 
 Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE_PX)]
@@ -75,5 +77,45 @@ class SimulatedEyesConfig(Strict, kw_only=True, tag_field="kind", tag="simulated
             raise ValueError(f"eyes is [0], [1] or [0, 1], not {list(self.eyes)}")
 
 
-SourceConfig: TypeAlias = SimulatedEyesConfig
+class PupilConfig(Strict, kw_only=True, tag_field="kind", tag="pupil"):
+    """One table ``[sources.NAME]`` with ``kind = "pupil"``: joins Pupil Core, or another rig, here or elsewhere.
+
+    What it publishes appears on this bus, with its times moved to rig time. A lost network is a gap, not an end.
+    """
+
+    host: str = "127.0.0.1"
+    """Computer that it runs on: its name or address."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 50020
+    """Port of its Remote."""
+    topics: tuple[str, ...] = PUPIL_TOPICS
+    """First bytes of the topics to take over. Commands among its notifications are never taken over."""
+    relay: bool = False
+    """Pass on R, r, C and c: recordings and calibrations that are started and stopped here are there too."""
+    correct_time: bool = True
+    """Move times to rig time. False leaves them as they are; the offset is on the bus all the same."""
+    frames: Literal["jpeg", "yuv", "bgr", "gray"] | None = None
+    """Ask for pictures in this format. Default: leave it to the settings there."""
+
+
+class LslConfig(Strict, kw_only=True, tag_field="kind", tag="lsl"):
+    """One table ``[sources.NAME]`` with ``kind = "lsl"``: a stream of the Lab Streaming Layer, as ``lsl.NAME``.
+
+    The first stream that fits is taken. One that goes away is looked for until it is back.
+    """
+
+    stream: str = ""
+    """Name of the stream; empty means any."""
+    type: str = ""
+    """Its content type, as "EEG"; empty means any."""
+    source_id: str = ""
+    """Its source id; empty means any."""
+    max_buffered_s: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 10
+    """How much of the stream may wait, in seconds; older samples are dropped."""
+
+    def __post_init__(self) -> None:
+        if not (self.stream or self.type or self.source_id):
+            raise ValueError("say which stream: one of `stream`, `type` and `source_id` must be given")
+
+
+SourceConfig: TypeAlias = SimulatedEyesConfig | PupilConfig | LslConfig
 """What may stand in ``[sources.NAME]``: a union by ``kind``."""
