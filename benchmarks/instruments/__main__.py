@@ -17,6 +17,7 @@ from benchmarks.common import Case, Results, conditions, interleave, plot
 from benchmarks.instruments import limits, report
 from benchmarks.instruments.calls import KINDS, Counts, cases, possible_kinds
 from benchmarks.instruments.limits import BoostEcho, SocketEcho
+from benchmarks.instruments.peers import installed_packages, peer_cases
 from benchmarks.instruments.remote import remote_cases
 from labwire.instruments.server import InstrumentServer
 
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     size = QUICK if asked.quick else FULL
     results, missing = measure(size, rounds)
     lines = conditions(
-        ["msgspec", "numpy", "pyzmq"],
+        ["msgspec", "numpy", "pyzmq", *installed_packages()],
         command="NOTHING with two params",
         many_instruments=size.counts.instruments,
         switch_interval=f"{SWITCH_INTERVAL_S * 1e3:g} ms",
@@ -84,6 +85,7 @@ def measure(size: Size, rounds: int) -> tuple[Results, dict[str, str]]:
         for kind in KINDS:
             if kind not in missing:
                 all_cases += cases(server, kind, size.counts)
+        all_cases += stack.enter_context(peer_cases(size.counts.calls // 4, missing))
         results = interleave(all_cases, rounds, say=_say)
         server.close()  # the rig is measured without it
         remote = stack.enter_context(remote_cases(folder, size.remote, size.remote_s))

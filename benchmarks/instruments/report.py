@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from benchmarks.common import Panel, Results, table, verdict
-from benchmarks.instruments import calls, limits, remote
+from benchmarks.instruments import calls, limits, peers, remote
 
 LIMITS = {"boost": limits.BOOST, "socket": limits.SOCKET}
 MORE_AIMS_US = {"boost": 40.0, "socket": 22.0}
@@ -49,7 +49,8 @@ def panels(results: Results, missing: Mapping[str, str]) -> list[Panel]:
 
 def round_trips(results: Results) -> list[str]:
     """Return the names of the cases of one command after the other."""
-    names = [limits.BOOST, limits.SOCKET, *map(calls.call, calls.KINDS), *map(calls.threads_call, calls.KINDS)]
+    ours = [*map(calls.call, calls.KINDS), *map(calls.threads_call, calls.KINDS)]
+    names = [limits.BOOST, limits.SOCKET, *ours, *peers.NAMES]
     return [name for name in names if name in results.rounds]
 
 

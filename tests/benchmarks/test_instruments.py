@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.instruments import calls, limits, remote, report
+from benchmarks.instruments import calls, limits, peers, remote, report
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
@@ -51,5 +51,6 @@ def test_every_table_has_all_rows(folder: Path, title: str) -> None:
 
 def test_what_could_not_be_measured_is_said(folder: Path) -> None:
     text = (folder / "instruments.txt").read_text()
-    for what, shown in (("posix", calls.call("posix")), (limits.BOOST, limits.BOOST)):
+    rows = [("posix", calls.call("posix")), (limits.BOOST, limits.BOOST), *((name, name) for name in peers.NAMES)]
+    for what, shown in rows:
         assert shown in text or f"not measured: {what}: " in text
