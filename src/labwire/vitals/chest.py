@@ -35,12 +35,16 @@ class ChestMotion:
     """Measures how far the chest has moved up, in percent of the face's height."""
 
     def __init__(self) -> None:
+        self.restarts = 0
+        """How often it had to look elsewhere; motion before and after that is not comparable."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget where the chest is."""
         self._anchor: Face | None = None
         self._parts: list[PatchShift] = []
         self._guess: list[tuple[float, float]] = []
         self._at_home_s = 0.0
-        self.restarts = 0
-        """How often it had to look elsewhere; motion before and after that is not comparable."""
 
     def look(self, frame: Frame, face: Face, time_s: float) -> NDArray[np.float64] | None:
         """Return the motion of each block since the start, (2, BLOCKS), percent; None if no chest shows.

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
-
-LEAST: Final = 0.5
-"""A value of less confidence is withheld."""
 
 
 def pulse_confidence(*, snr_db: float, apart_bpm: float, snr_of_parts_db: Sequence[float]) -> float:

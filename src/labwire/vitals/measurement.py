@@ -9,7 +9,6 @@ from labwire.errors import needs_extra
 from labwire.vitals.arousal import ArousalProxy
 from labwire.vitals.breathing import BreathingEstimate, BreathingMeter, Traces
 from labwire.vitals.chest import ChestMotion
-from labwire.vitals.confidence import LEAST
 from labwire.vitals.config import VitalsConfig
 from labwire.vitals.face import Face, FaceWatch
 from labwire.vitals.frame import Frame
@@ -39,7 +38,7 @@ class Measurement:
     """
 
     def __init__(self, config: VitalsConfig) -> None:
-        self._config = config
+        self._config, self._least = config, config.least_confidence
         self.faces = FaceWatch()
         self.skin, self.pulse = SkinColour(), PulseMeter()
         self.chest, self.breathing = ChestMotion(), BreathingMeter()
@@ -93,11 +92,8 @@ class Measurement:
 
     def _begin_anew(self) -> None:
         """Somebody else may sit there now."""
-        self.skin, self.chest = SkinColour(), ChestMotion()
-        self._chest_restarts = 0
-        self.pulse.reset()
-        self.breathing.reset()
-        self.arousal.reset()
+        for stage in (self.skin, self.pulse, self.chest, self.breathing, self.arousal):
+            stage.reset()
         self._confidences.clear()
         self._told_steps, self._hrv = 0, None
 
@@ -116,11 +112,11 @@ class Measurement:
         self._confidences.append((time_s, estimate.confidence))
         while time_s - self._confidences[0][0] > HRV_WINDOW_S - PULSE_WINDOW_S:
             self._confidences.popleft()
-        return estimate if estimate.confidence >= LEAST else None
+        return estimate if estimate.confidence >= self._least else None
 
     def _breathing(self, time_s: float) -> BreathingEstimate | None:
         estimate = self.breathing.estimate(time_s)
-        return estimate if estimate and estimate.confidence >= LEAST else None
+        return estimate if estimate and estimate.confidence >= self._least else None
 
     def _core(
         self, at_us: int, time_s: float, pulse: PulseEstimate | None, breathing: BreathingEstimate | None
@@ -153,7 +149,7 @@ class Measurement:
     def _variability(self, time_s: float, pulse: PulseEstimate) -> Hrv | None:
         worst = min(confidence for _, confidence in self._confidences)
         wave = self.pulse.wave(HRV_WINDOW_S)
-        if wave is None or worst < LEAST:
+        if wave is None or worst < self._least:
             self._hrv = None
         elif time_s - self._hrv_s >= _HRV_EVERY_S:
             self._hrv_s = time_s

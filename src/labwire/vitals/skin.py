@@ -39,6 +39,10 @@ class SkinColour:
     """Tells the mean colour of the face's skin in each picture."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the face: another one may come."""
         self._size = 0.0
         self._weights: Floats | None = None  # (traces, pixels)
         self._mask_s = float("-inf")
