@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig
+from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig, WebConfig
 from labwire.file_backend.config import FileIpcConfig
 from labwire.instruments.config import InstrumentConfig
 from labwire.sessions.config import RecorderConfig
@@ -40,6 +40,7 @@ class RigConfig(Strict):
     remote: RemoteConfig = RemoteConfig()
     bus: BusConfig = BusConfig()
     network: NetworkConfig = NetworkConfig()
+    web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()
     cameras: dict[str, CameraConfig] = {}
     sources: dict[str, SourceConfig] = {}
@@ -96,10 +97,13 @@ def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> Ri
     def resolved(path: str, *key: str) -> str:
         return str(folder_of(key).absolute() / Path(path).expanduser()) if path else path
 
-    replace, ipc, recorder = msgspec.structs.replace, config.file_ipc, config.recorder
+    replace, ipc, recorder, web = msgspec.structs.replace, config.file_ipc, config.recorder, config.web
     return replace(
         config,
         log=replace(config.log, folder=resolved(config.log.folder, "log", "folder")),
+        web=replace(
+            web, **{key: resolved(getattr(web, key), "web", key) for key in ("token_file", "certificate", "key")}
+        ),
         cameras={
             name: replace(camera, video=resolved(camera.video, "cameras", name, "video")) if camera.video else camera
             for name, camera in config.cameras.items()
