@@ -156,11 +156,6 @@ def test_file_that_is_no_video_is_told(tmp_path: Path, name: str, content: bytes
         VideoSource(tmp_path / name).open()
 
 
-def test_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match="is not a file"):
-        VideoSource(tmp_path).open()
-
-
 def test_sound_without_pictures_is_told(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="holds no video"):
         VideoSource(sound(tmp_path / "sound.mka")).open()

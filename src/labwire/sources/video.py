@@ -1,4 +1,4 @@
-"""A video file as a source of pictures: at its own pace, by its own timestamps, for ever if it loops."""
+"""A video file or a folder of images as a source of pictures: at its own pace, for ever if it loops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from labwire.clock import EpochAnchor, monotonic_s
 from labwire.errors import StateError
 from labwire.picture import Picture
+from labwire.sources.frame_times import FrameTimes
+from labwire.sources.image_folder import ImageFolder
 from labwire.sources.picture_source import SourceDescription
 from labwire.sources.video_file import FilePicture, VideoFile
 
@@ -26,22 +28,33 @@ class VideoSource:
     Motion JPEG is passed on as it stands in the file; other codecs are decoded to bgr.
 
     Args:
-        path: The file.
+        path: The file; or a folder of images, see `ImageFolder`.
         realtime: Wait until each picture is due. False: return them as fast as they are asked for; their timestamps
             are those that they would have had.
         loop: Begin again at the end. The time between the last and the first picture is one frame.
+        times: A file with the time of each picture in milliseconds, one a line; times since 1970 become the pictures'
+            timestamps.
         anchor: Turns moments of capture into microseconds since the epoch.
     """
 
     def __init__(
-        self, path: str | Path, *, realtime: bool = True, loop: bool = True, anchor: EpochAnchor | None = None
+        self,
+        path: str | Path,
+        *,
+        realtime: bool = True,
+        loop: bool = True,
+        times: str | Path | None = None,
+        anchor: EpochAnchor | None = None,
     ) -> None:
         self._path = Path(path)
+        self._times_path = None if times is None else Path(times)
+        self._times: FrameTimes | None = None
+        self._in_file = 0
         self._realtime, self._loop = realtime, loop
         self._anchor = anchor or EpochAnchor()
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._file: VideoFile | None = None
+        self._file: VideoFile | ImageFolder | None = None
         self._description = SourceDescription(kind="video", name=str(self._path))
         self._index = 0
         self._malformed = 0
@@ -88,7 +101,7 @@ class VideoSource:
         picture = Picture(
             index=self._index,
             monotonic_s=due_s,
-            epoch_us=self._anchor.at(due_s),
+            epoch_us=self._epoch_us(taken, due_s),
             width=taken.width,
             height=taken.height,
             format=taken.format,
@@ -118,11 +131,24 @@ class VideoSource:
             taken = next(self._open_file())
         if taken is None:
             return None
+        if self._times is not None:
+            at = self._in_file
+            taken = taken._replace(media_s=self._times.media_s(at), epoch_us=self._times.epoch_us(at))
+        self._in_file += 1
         self._last_s = self._base_s + taken.media_s
         return taken._replace(media_s=self._last_s)
 
-    def _open_file(self) -> VideoFile:
-        self._file = file = VideoFile(self._path)
+    def _epoch_us(self, taken: FilePicture, due_s: float) -> int:
+        # What a looping file says of its moment is true once only.
+        if taken.epoch_us is None or self._loop:
+            return self._anchor.at(due_s)
+        return taken.epoch_us
+
+    def _open_file(self) -> VideoFile | ImageFolder:
+        if self._times_path is not None and self._times is None:
+            self._times = FrameTimes(self._times_path)
+        self._file = file = (ImageFolder if self._path.is_dir() else VideoFile)(self._path)
+        self._in_file = 0
         self._description = file.description
         self._base_s = 0.0 if self._last_s is None else self._last_s + file.frame_s
         return file

@@ -34,6 +34,8 @@ class FilePicture(NamedTuple):
     height: int
     format: PictureFormat
     data: bytes | memoryview
+    epoch_us: int | None = None
+    """Its moment of capture in microseconds since 1970, where the file knows it."""
 
 
 class VideoFile:
@@ -177,7 +179,7 @@ def _opened(path: Path) -> InputContainer:
     if not path.exists():
         raise DeviceError(f"there is no file {path} (seen from {Path.cwd()})", path=str(path))
     if not path.is_file():
-        raise DeviceError(f"{path} is not a file; give the path of a video file", path=str(path))
+        raise DeviceError(f"{path} is not a file; give the path of a video file, or of a folder", path=str(path))
     try:
         return av.open(str(path))
     except (FFmpegError, OSError) as error:
