@@ -186,6 +186,9 @@ class InstrumentsActor(Actor, Instruments):
                 again_s = data.get("starts_again_in_s")
                 then = "" if again_s is None else f"; it starts again{f' in {again_s:g} s' if again_s else ''}"
                 self.log.error("instrument %s died: %s%s", name, data.get("why"), then)
+            case "stuck":
+                text = "instrument %s is stuck: command %s is past its timeout, and nothing was answered since"
+                self.log.warning(text, name, data.get("command_id"))
             case "given_up":
                 self.log.error("instrument %s is given up: %s (%s)", name, data.get("why"), data.get("last_error"))
             case _ if kind in _IN_WORDS:
@@ -199,7 +202,7 @@ class InstrumentsActor(Actor, Instruments):
         if record is None or not record.msg:
             self.log.warning("%s wrote: %s", name, data.get("message", data))
             return
-        record.name = name
+        record.name, record.msg = name, str(record.msg).removeprefix(f"{name}: ")
         logging.getLogger().handle(record)
 
     def _publish_states(self) -> None:

@@ -63,12 +63,14 @@ def instruments_of(file: Path, remote_port: int | None = None) -> RigConfig:
     Raises:
         ConfigError: The rig file is wrong, or has no instruments.
     """
+    from labwire.rig.rig_config import RigConfig
     from labwire.rig.rig_file import load_rig
 
     rig = load_rig(file, {} if remote_port is None else {"remote.port": remote_port})
     if not rig.instruments:
         raise ConfigError(f"{file} has no instruments: an instrument is a table [instruments.NAME]", file=str(file))
-    return msgspec.structs.replace(rig, cameras={}, sources={}, recorder=None, file_ipc=None, actors={})
+    kept = {key: getattr(rig, key) for key in ("name", "remote", "bus", "network", "log", "instruments")}
+    return RigConfig(**kept, web=msgspec.structs.replace(rig.web, enabled=False))
 
 
 def main() -> None:

@@ -230,24 +230,35 @@ def _sysctl_error(name: str, size_bytes: int) -> ResourceError:
     short = {limit: value for limit, value in needed.items() if _limit(limit) < value}
     told = ", ".join(f"fs.mqueue.{limit} is {_limit(limit)}, not at least {value}" for limit, value in short.items())
     command = " ".join(f"fs.mqueue.{limit}={value}" for limit, value in (short or needed).items())
-    return ResourceError(
+    text = (
         f"POSIX queue {name} of {DEPTH} messages of {size_bytes} bytes is not allowed: {told or 'invalid argument'}; "
-        f"set it as root: sysctl {command}",
-        limits=short,
+        f"set it as root: sysctl {command}"
     )
+    soft, needed_bytes, advice = _room_for(size_bytes)
+    if 0 <= soft < needed_bytes:
+        text, short = f"{text}; then that is not enough either: {advice}", {**short, "RLIMIT_MSGQUEUE": needed_bytes}
+    return ResourceError(text, limits=short)
 
 
 def _rlimit_error(name: str, size_bytes: int) -> ResourceError:
+    _, needed_bytes, advice = _room_for(size_bytes)
+    return ResourceError(
+        f"POSIX queue {name} needs more than what is left to this user: {advice}",
+        limits={"RLIMIT_MSGQUEUE": needed_bytes},
+    )
+
+
+def _room_for(size_bytes: int) -> tuple[int, int, str]:
+    """Return the bytes that this user's queues may have, those that an instrument needs, and what to do about it."""
     import resource  # not on every system, while this module is imported on all
 
-    needed = DEPTH * (size_bytes + _SLOT_BYTES)
     soft, hard = resource.getrlimit(resource.RLIMIT_MSGQUEUE)
-    return ResourceError(
-        f"POSIX queue {name} needs {needed} bytes, which is more than what is left to this user: "
-        f"RLIMIT_MSGQUEUE is {soft} (hard limit {hard}) and must be at least {2 * needed} for each instrument; "
-        f"set it: ulimit -q, LimitMSGQUEUE= of a systemd unit, or msgqueue in /etc/security/limits.conf",
-        limits={"RLIMIT_MSGQUEUE": 2 * needed},
+    needed = 2 * DEPTH * (size_bytes + _SLOT_BYTES)
+    advice = (
+        f"RLIMIT_MSGQUEUE is {soft} bytes (hard limit {hard}) and must be at least {needed} for each instrument; "
+        "set it: ulimit -q, LimitMSGQUEUE= of a systemd unit, or msgqueue in /etc/security/limits.conf"
     )
+    return soft, needed, advice
 
 
 def _limit(name: str) -> int:
