@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
@@ -20,10 +21,10 @@ from labwire.cli.units import duration, size
 from labwire.errors import UsageError
 from labwire.images.acquisition import Acquisition, RunRequest, Source
 from labwire.images.broker_json import BrokerConfig, read_broker_json
-from labwire.images.build import make_pusher
+from labwire.images.build import make_pusher, make_sides
 from labwire.images.compression import Compression
-from labwire.images.stream import ImageStream, SideStream, StreamResult
-from labwire.images.stream_config import MessageConfig, TcpStreamConfig
+from labwire.images.stream import ImageStream, StreamResult
+from labwire.images.stream_config import MessageConfig, PreviewConfig, TcpStreamConfig
 from labwire.sources.detector_config import (
     MAX_SIDE_PX,
     ImageSourceConfig,
@@ -35,6 +36,7 @@ from labwire.sources.image_sources import image_source_of
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.IGNORECASE)
 _SHOW_S = 0.25
+_PREVIEW_MS = 100
 _COUNT = Number(gte=0)
 _ABOVE_0 = Number(gt=0)
 _DETECTOR = Group("Detector", sort_key=10)
@@ -124,6 +126,7 @@ def send(
     *,
     config: Path | None = None,
     listen: str | None = None,
+    preview: str | None = None,
     wait_writers: Annotated[int | None, Parameter(validator=_COUNT)] = None,
     timeout: Annotated[float, Parameter(validator=_COUNT)] = 60.0,
     self_described: bool = True,
@@ -136,6 +139,7 @@ def send(
     Args:
         config: A broker's JSON file: where to listen, for whom.
         listen: Instead of a file: where to listen for writers, `tcp://127.0.0.1:9100`; `*` as port takes a free one.
+        preview: Show images at this address as well, ten each second: `tcp://127.0.0.1:5400`.
         wait_writers: Wait for so many writers before the run starts. Default: 1; with ZeroMQ one for each socket.
         timeout: How many seconds to wait for them.
         self_described: Begin each message with CBOR's tag 55799.
@@ -144,6 +148,8 @@ def send(
         detector: Where the images come from.
     """
     broker = _broker(config, listen)
+    if preview is not None:
+        broker = msgspec.structs.replace(broker, preview=PreviewConfig(address=preview, period_ms=_PREVIEW_MS))
     for key in broker.ignored:
         remark(f"not understood, and ignored: {key}")
     messages = MessageConfig(self_described=self_described, channel=detector.channel, compression=detector.compression)
@@ -177,12 +183,16 @@ def _stream(stack: ExitStack, broker: BrokerConfig, *, self_described: bool) -> 
         remark(f"{kind.replace('_', ' ')}: {words}")
 
     pusher = make_pusher(broker.pusher, on_event)
-    sides: dict[str, SideStream | None] = {}
-    stream = ImageStream(pusher, self_described=self_described, **sides)
+    stack.callback(pusher.close)
+    preview, metadata = make_sides(broker.preview, broker.metadata)
+    stream = ImageStream(pusher, preview=preview, metadata=metadata, self_described=self_described)
     stack.callback(stream.close)
-    where = ", ".join(pusher.addresses)
-    if where:
-        remark(f"images at {where}")
+    if pusher.addresses:
+        remark(f"images at {', '.join(pusher.addresses)}")
+    if preview is not None:
+        remark(f"preview at {preview.address}")
+    if metadata is not None:
+        remark(f"metadata at {metadata.address}")
     return stream
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from labwire.errors import ConfigError
+from labwire.images.metadata import Metadata
+from labwire.images.preview import Preview
 from labwire.images.pusher import ImagePusher, OnEvent
 from labwire.images.stream_config import (
     CborDumpConfig,
     Hdf5Config,
+    MetadataConfig,
     NoStreamConfig,
+    PreviewConfig,
     PusherConfig,
     TcpStreamConfig,
     ZeroMqStreamConfig,
@@ -39,3 +43,20 @@ def make_pusher(config: PusherConfig, on_event: OnEvent | None = None) -> ImageP
             return ZeroMqPusher(config, on_event=on_event)
         case Hdf5Config() | CborDumpConfig():
             raise ConfigError('images go out over a network so far: kind = "tcp", "zeromq" or "none"')
+
+
+def make_sides(
+    preview: PreviewConfig | None, metadata: MetadataConfig | None
+) -> tuple[Preview | None, Metadata | None]:
+    """Open preview and metadata stream, each if it is wanted.
+
+    Raises:
+        LabwireError: A port is taken, an address is none; nothing is left open.
+    """
+    shown = None if preview is None else Preview(preview)
+    try:
+        return shown, None if metadata is None else Metadata(metadata)
+    except BaseException:
+        if shown is not None:
+            shown.close()
+        raise

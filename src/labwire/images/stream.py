@@ -211,8 +211,12 @@ class ImageStream:
         except BaseException:
             self._run = None
             raise
-        for side in self._sides:
-            side.start(run)
+        try:
+            for side in self._sides:
+                side.start(run)
+        except BaseException:
+            self.cancel()
+            raise
 
     def send_calibration(self, message: CalibrationMessage) -> None:
         """Send a calibration message, between START and the first image.
