@@ -135,7 +135,8 @@ class ImageWriter:
     def statistics(self) -> WriterStatistics:
         """Return the counters of all connections together."""
         takers = [stream.taker for stream in self.streams]
-        writing = {taker.store.plan.run_number for taker in takers if taker.store is not None}
+        stores = [taker.store for taker in takers]  # which another thread may let go at any time
+        writing = {store.plan.run_number for store in stores if store is not None}
         return WriterStatistics(
             connected=sum(stream.connected for stream in self.streams),
             connections=len(self.streams),

@@ -91,6 +91,8 @@ def _rows(
         instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
         options = {"instruments": instruments, "python_path": [folder]}
         yield INSTRUMENTS, "labwire.actors.instruments:InstrumentsActor", options
+    for name, writer in config.writers.items():
+        yield name, "labwire.actors.writer:Writer", msgspec.to_builtins(writer)
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
     for name, actor in config.actors.items():

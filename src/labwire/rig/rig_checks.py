@@ -9,7 +9,8 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from labwire.errors import InvalidNameError
+from labwire.errors import ConfigError, InvalidNameError
+from labwire.images.writer_address import parse_writer_address
 from labwire.instruments.linux import PLATFORM, TEXT
 from labwire.names import check_actor_name
 from labwire.rig.rig_config import INSTRUMENT_KEYS, RigConfig
@@ -28,7 +29,7 @@ RESERVED_NAMES = {
 _DOTTED_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _ENTRY_POINT = re.compile(r"[\w.-]+")
 _ALMOST_EQUAL = 0.9
-_PARTS = ("cameras", "sources", "instruments", "actors")
+_PARTS = ("cameras", "sources", "instruments", "writers", "actors")
 
 
 def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
@@ -45,10 +46,24 @@ def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
     yield from _check_cameras(config)
     yield from _check_file_ipc(config, cameras)
     yield from _check_instruments(config)
+    yield from _check_writers(config)
     for name, actor in config.actors.items():
         if not _DOTTED_CLASS.fullmatch(actor.actor_class):
             path = ("actors", name, "class")
             yield Mistake(path, f'"{actor.actor_class}" does not name a class', 'write "module:Class"')
+
+
+def _check_writers(config: RigConfig) -> Iterator[Mistake]:
+    for name, writer in config.writers.items():
+        try:
+            where = parse_writer_address(writer.address)
+        except ConfigError:
+            hint = "write tcp://HOST:PORT for the TCP stream, zmq+tcp://HOST:PORT for ZeroMQ"
+            yield Mistake(("writers", name, "address"), f'"{writer.address}" is no address of an image stream', hint)
+            continue
+        if where.zeromq and writer.connections > 1:
+            hint = "a ZeroMQ stream has a port for each writer: one table for each"
+            yield Mistake(("writers", name, "connections"), "must be 1 with ZeroMQ", hint)
 
 
 def _check_names(config: RigConfig) -> Iterator[Mistake]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 import msgspec
 
 from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig, WebConfig
 from labwire.file_backend.config import FileIpcConfig
+from labwire.images.config import WriterConfig
 from labwire.instruments.config import InstrumentConfig
 from labwire.sessions.config import RecorderConfig
 from labwire.sources.config import CameraConfig, SourceConfig
@@ -48,7 +50,20 @@ class RigConfig(Strict):
     file_ipc: FileIpcConfig | None = None
     time_sync: TimeSyncConfig | None = None
     instruments: dict[str, InstrumentConfig] = {}
+    writers: dict[str, WriterConfig] = {}
     actors: dict[str, ActorConfig] = {}
+
+
+@cache
+def named_parts() -> tuple[str, ...]:
+    """Return the tables that hold parts by name: ``cameras``, ``instruments``, ..."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(RigConfig) if get_origin(field.type) is dict)
+
+
+@cache
+def single_parts() -> tuple[str, ...]:
+    """Return the tables of parts of which a rig has one or none: ``recorder``, ``file_ipc``, ..."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(RigConfig) if field.default is None)
 
 
 def dump(config: RigConfig) -> dict[str, Any]:
@@ -107,6 +122,10 @@ def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> Ri
         cameras={
             name: replace(camera, video=resolved(camera.video, "cameras", name, "video")) if camera.video else camera
             for name, camera in config.cameras.items()
+        },
+        writers={
+            name: replace(writer, folder=resolved(writer.folder, "writers", name, "folder"))
+            for name, writer in config.writers.items()
         },
         recorder=recorder and replace(recorder, root=resolved(recorder.root, "recorder", "root")),
         file_ipc=ipc and replace(ipc, base_directory=resolved(ipc.base_directory, "file_ipc", "base_directory")),

@@ -37,6 +37,7 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "file_ipc": {"camera": "world"},
     "time_sync": {},
     "instruments.DMM1": {"driver": "labwire.instruments.drivers.simulated:Multimeter"},
+    "writers.disk1": {"address": "tcp://10.0.0.1:9100"},
     "actors.alarm": {"class": "my_lab:Alarm"},
 }
 _WITH_OPTIONS = (ActorConfig, InstrumentConfig)
