@@ -32,6 +32,21 @@ def test_its_instruments_can_be_made() -> None:
         assert api_of(driver).verbs, name
 
 
+def test_its_visa_instruments_answer() -> None:
+    pytest.importorskip("pyvisa_sim", reason="the demo's instruments are not tested: pip install labwire[demo]")
+    for name, verb, params in (
+        ("DMM1", "measure_voltage", {"range": 10.0, "samples": 3}),
+        ("SCOPE2", "read_waveform", {"channel": 1}),
+    ):
+        config = demo_config().instruments[name]
+        driver = make_driver(load_driver(config.driver), config.options, name)
+        driver.open()
+        try:
+            assert getattr(driver, verb)(**params) is not None
+        finally:
+            driver.close()
+
+
 def test_where_instruments_cannot_run_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     try:

@@ -18,10 +18,17 @@ driver = "labwire.instruments.drivers.dmm:Keysight34465A"
 resource = "TCPIP0::dmm.simulated::inst0::INSTR"
 backend = "@sim"
 
-# An oscilloscope that exists in software only.
+# An oscilloscope that exists in software only, and makes waveforms without end.
 [instruments.SCOPE1]
 driver = "labwire.instruments.drivers.simulated:Oscilloscope"
 queue = "socket"
+
+# The driver of a real oscilloscope, simulated like the meter. The simulation cannot send binary data.
+[instruments.SCOPE2]
+driver = "labwire.instruments.drivers.oscilloscope:KeysightOscilloscope"
+resource = "TCPIP0::scope.simulated::inst0::INSTR"
+backend = "@sim"
+transfer = "ASCII"
 
 """
 
