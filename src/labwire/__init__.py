@@ -14,8 +14,9 @@ from labwire.version import __version__
 if TYPE_CHECKING:
     from labwire.bus.actor import Actor
     from labwire.client import Rig, connect
+    from labwire.sessions.session_reader import Session, open_session
 
-__all__ = ["Actor", "Rig", "__version__", "connect"]
+__all__ = ["Actor", "Rig", "Session", "__version__", "connect", "open_session"]
 
 
 def __getattr__(name: str) -> object:
@@ -28,4 +29,8 @@ def __getattr__(name: str) -> object:
         from labwire.bus.actor import Actor
 
         return Actor
+    if name in {"open_session", "Session"}:
+        import labwire.sessions.session_reader
+
+        return getattr(labwire.sessions.session_reader, name)
     raise AttributeError(f"module 'labwire' has no attribute {name!r}")

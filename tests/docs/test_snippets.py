@@ -130,8 +130,8 @@ def test_commands(snippet: Snippet, rig: RunningRig) -> None:
 
 
 def run_command(rig: RunningRig, words: list[str]) -> None:
-    if words[:2] == ["record", "repair"]:
-        words = ["record", "repair", "my first session/000"]
+    if words[:2] == ["sessions", "repair"]:
+        words = ["sessions", "repair", "my first session/000"]
     words = [f"127.0.0.1:{rig.port}" if word.endswith(":50020") else word for word in words]
     if words[0] in UNTIL_TOLD:
         run_until_told(rig, words)

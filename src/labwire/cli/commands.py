@@ -154,6 +154,13 @@ _COMMANDS = (
         'Example: `labwire mark "stimulus on"`. Without a text, each line that is typed, or piped in, becomes one; '
         "Enter alone makes a numbered one.",
     ),
+    Command(
+        "export",
+        "labwire.cli.export:export",
+        SESSIONS,
+        "Write a session as Parquet, CSV, or MCAP with JSON.\n\n"
+        "Example: `labwire export pilot/003 --to parquet --topics pupil. gaze.`.",
+    ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )
 _OWN_MODULES = {"record": "labwire.cli.record:app", "instruments": "labwire.cli.instruments:app"}

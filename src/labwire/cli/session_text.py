@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from labwire.cli.output import console, remark, write_line
-from labwire.cli.show import show, table_of
+from labwire.cli.show import make_table, show, table_of
 from labwire.cli.units import size
 from labwire.operations.session_check import FileCheck, Gap, NumberedTopic, Pruned, Verified
+from labwire.sessions.export import Exported
 from labwire.sessions.overview import Overview
 
 _SHOWN_GAPS = 20
@@ -54,3 +55,11 @@ def show_pruned(rows: Sequence[Pruned], *, dry_run: bool, where: str) -> None:
     gone = [row for row in rows if row.removed]
     verb = "would be removed" if dry_run else "removed"
     remark(f"labwire: {len(gone)} {verb}, {size(sum(row.size_bytes for row in gone))}, in {where}")
+
+
+def show_exported(exported: Exported) -> None:
+    """Print what an export wrote."""
+    table = make_table(["topic", "file", "rows", "columns"])
+    for one in exported.tables:
+        table.add_row(*map(Text, (one.topic, one.file, str(one.rows), str(len(one.columns)))))
+    console().print(table)

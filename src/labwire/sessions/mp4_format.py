@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 TIME_BASE_HZ = 65535
@@ -158,18 +158,27 @@ class Mp4Scan(NamedTuple):
     """The index stands behind it, and nothing else."""
 
 
-def scan_fragments(fd: int) -> Mp4Scan:
-    """Find the whole fragments of a file that was made of these boxes."""
+def walk_fragments(fd: int) -> Iterator[tuple[Fragment, int]]:
+    """Yield the whole fragments of a file that was made of these boxes, each with where it ends."""
     size = os.fstat(fd).st_size
-    fragments: list[Fragment] = []
     at = _end_of_head(fd, size)
-    if at == 0:
-        return Mp4Scan(fragments, 0, False)
-    while fragment := _fragment_at(fd, at):
+    while at and (fragment := _fragment_at(fd, at)):
         pts, end = fragment
         if end > size:
-            break
-        fragments.append(Fragment(at, pts))
+            return
+        yield Fragment(at, pts), end
+        at = end
+
+
+def scan_fragments(fd: int) -> Mp4Scan:
+    """Find the whole fragments of a file that was made of these boxes, and whether its index is there."""
+    size = os.fstat(fd).st_size
+    at = _end_of_head(fd, size)
+    if at == 0:
+        return Mp4Scan([], 0, False)
+    fragments: list[Fragment] = []
+    for fragment, end in walk_fragments(fd):
+        fragments.append(fragment)
         at = end
     index = os.pread(fd, size - at, at) if size - at <= len(encode_index(())) + 19 * len(fragments) else b""
     return Mp4Scan(fragments, at, index == encode_index(fragments))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from labwire.sessions.manifest import Manifest
+from labwire.sessions.mcap_format import MAX_TIME_NS
 from labwire.sessions.sink import ClockChange
 
 FOREIGN_S = 10.0
@@ -50,8 +51,10 @@ class TimeAxis:
         return (log_time_ns - self._start.epoch_ns) / 1e9
 
     def log_time_ns(self, time_s: float) -> int:
-        """Return the log time of a moment."""
-        return max(0, self._start.epoch_ns + round(time_s * 1e9))
+        """Return the log time of a moment; what lies outside all time is its first or last nanosecond."""
+        if not math.isfinite(time_s):
+            return MAX_TIME_NS if time_s > 0 else 0
+        return min(max(0, self._start.epoch_ns + round(time_s * 1e9)), MAX_TIME_NS)
 
     def of_timestamp(self, timestamp: float | None, arrival_s: float) -> float:
         """Return when something was measured, by its timestamp; its arrival if that is none of rig time.
