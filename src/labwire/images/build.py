@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from labwire.errors import ConfigError
+from typing import assert_never
+
 from labwire.images.metadata import Metadata
 from labwire.images.preview import Preview
 from labwire.images.pusher import ImagePusher, OnEvent
@@ -41,8 +42,16 @@ def make_pusher(config: PusherConfig, on_event: OnEvent | None = None) -> ImageP
             from labwire.images.pushers.zeromq import ZeroMqPusher
 
             return ZeroMqPusher(config, on_event=on_event)
-        case Hdf5Config() | CborDumpConfig():
-            raise ConfigError('images go out over a network so far: kind = "tcp", "zeromq" or "none"')
+        case Hdf5Config():
+            from labwire.images.pushers.hdf5 import Hdf5Pusher
+
+            return Hdf5Pusher(config, on_event)
+        case CborDumpConfig():
+            from labwire.images.pushers.cbor_dump import CborDumpPusher
+
+            return CborDumpPusher(config, on_event)
+        case _:
+            assert_never(config)
 
 
 def make_sides(
