@@ -42,7 +42,11 @@ def peer_cases(count: int, missing: dict[str, str]) -> Iterator[list[Case]]:
             if importlib.util.find_spec(module) is None:
                 missing[name] = f"not installed: {install}"
                 continue
-            ask = stack.enter_context(ask_of())
+            try:
+                ask = stack.enter_context(ask_of())
+            except Exception as error:  # a peer's own trouble is no reason to measure nothing
+                missing[name] = f"it does not start: {type(error).__name__}: {error}"
+                continue
             found.append(Case(name, lambda ask=ask: _samples(ask, count)))
         yield found
 
@@ -68,7 +72,7 @@ def _zprocess() -> Iterator[Ask]:
     import zprocess  # pyright: ignore[reportMissingImports]
 
     tree: Any = zprocess.ProcessTree(shared_secret=zprocess.security.generate_shared_secret())
-    to_child, from_child, child = tree.subprocess(__file__)
+    to_child, from_child, child = tree.subprocess(__file__, startup_timeout=30)
 
     def ask() -> object:
         to_child.put(("NOTHING", PARAMS))

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labwire.cli.instruments import read_commands
+from labwire.cli.connection import HERE
+from labwire.cli.instruments import read_commands, show_states
 from labwire.errors import UsageError
-from labwire.operations.instruments import CommandRequest
+from labwire.operations.instruments import CommandRequest, InstrumentStatus
 from tests.bus.fake_hub import wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -63,6 +64,15 @@ def test_list(bench: RunningRig) -> None:
     rows = json.loads(out(bench, "instruments", "--json"))
     assert [row["name"] for row in rows] == ["DMM1", "SCOPE1", "SLOW"]
     assert json.loads(out(bench, "instruments", "list", "--json"))[0]["queue"] == "socket"
+
+
+def test_an_error_is_shown_whole_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    told = "not allowed: set it as root: sysctl fs.mqueue.msgsize_max=8208 fs.mqueue.msg_max=100"
+    show_states([InstrumentStatus(name="PX", state="given_up", last_error=told)], HERE)
+    assert capsys.readouterr().out.splitlines()[-1] == f"PX: {told}"
 
 
 def test_one_tells_what_it_can_do(bench: RunningRig) -> None:

@@ -67,13 +67,19 @@ def status_table(rows: Sequence[InstrumentStatus]) -> Table:
         "waiting": [_count(row.waiting) for row in rows],
         "restarts": [_count(row.restarts) for row in rows],
         "not on the bus": [_count(row.dropped) for row in rows],
-        "last error": [Text(row.last_error) for row in rows],
     }
     shown = {heading: cells for heading, cells in columns.items() if any(cell.plain not in {"", "-"} for cell in cells)}
     table = make_table(shown)
     for cells in zip(*shown.values(), strict=True):
         table.add_row(*cells)
     return table
+
+
+def error_lines(rows: Sequence[InstrumentStatus]) -> Iterator[Text]:
+    """Yield a line for each instrument that had trouble: an error is too long for a column, and must not be cut."""
+    for row in rows:
+        if row.last_error:
+            yield Text.assemble(f"{row.name}: ", (row.last_error, _TROUBLE.get(row.state, "")))
 
 
 def _state(row: InstrumentStatus) -> str:

@@ -53,9 +53,12 @@ def show_states(rows: list[InstrumentStatus], connection: Connection) -> None:
     if connection.json:
         write_json(rows)
     elif rows:
-        from labwire.cli.instrument_text import status_table
+        from labwire.cli.instrument_text import error_lines, status_table
 
-        console().print(status_table(rows))
+        out = console()
+        out.print(status_table(rows))
+        for line in error_lines(rows):
+            out.print(line, soft_wrap=True)
     else:
         write_line("none")
 

@@ -106,6 +106,7 @@ def _table(states: Sequence[QueueState]) -> Table:
     rows = [_row(state) for state in states]
     shown = [place for place in range(len(headings)) if place < _ALWAYS or any(row[place] for row in rows)]
     table = make_table(headings[place] for place in shown)
+    table.columns[0].no_wrap = True  # a name that is cut tells nothing
     for row in rows:
         table.add_row(*(Text(row[place] or "-") for place in shown))
     return table

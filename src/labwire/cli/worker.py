@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -14,10 +14,11 @@ from cyclopts.validators import Number
 from labwire.cli.connection import JsonFlag
 from labwire.cli.fields import parse_fields
 from labwire.cli.output import remark, write_json
-from labwire.errors import UsageError
-from labwire.instruments.config import ProfileName, QueueKind
+from labwire.instruments.config import ProfileName
 from labwire.instruments.linux import check_linux
 from labwire.names import check_actor_name
+
+NamedQueue: TypeAlias = Literal["boost", "posix"]
 
 
 def worker(
@@ -25,7 +26,7 @@ def worker(
     /,
     *options: str,
     driver: str,
-    queue: QueueKind = "boost",
+    queue: NamedQueue = "boost",
     profile: ProfileName = "spec",
     heartbeat_s: Annotated[float, Parameter(validator=Number(gt=0, lte=86400))] = 1.0,
     log_level: str = "INFO",
@@ -48,8 +49,6 @@ def worker(
     """
     check_linux("`labwire worker`")
     check_actor_name(name)
-    if queue == "socket":
-        raise UsageError("socket queues have no names that a worker started by hand could find: use boost or posix")
     given = parse_fields(options)
 
     from labwire.instruments.queues.open import join_pair
