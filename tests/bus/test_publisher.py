@@ -36,6 +36,17 @@ def test_a_message_is_topic_payload_and_raw_parts(publisher: Publisher, hub: Pub
     assert (topic, unpack(payload), raw) == (b"weather", {"wind": 3.5}, [b"one", b"two", b"three"])
 
 
+@pytest.mark.parametrize("parts", [[b"a"], [b"a", b"\xc1 no map"], [b"bad\xff", b"\x80", bytearray(b"raw"), b"raw"]])
+def test_a_message_that_is_encoded_already_is_forwarded_as_it_is(
+    publisher: Publisher, hub: PublisherSide, parts: list[bytes]
+) -> None:
+    assert publisher.forward(parts)
+    assert hub.recv() == parts
+    with pytest.raises(UsageError):
+        publisher.forward([])
+    assert publisher.statistics().published == 1
+
+
 def test_nothing_is_lost_once_connected(publisher: Publisher, hub: PublisherSide) -> None:
     for number in range(5_000):
         assert publisher.publish("count", {"n": number})

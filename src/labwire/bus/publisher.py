@@ -140,6 +140,21 @@ class Publisher:
         with self._lock:
             return self._send(self._push, topic, body, raw) if self._push else self._publish(topic, body, raw)
 
+    def forward(self, parts: Sequence[Part]) -> bool:
+        """Publish a message that is encoded already, part by part as it is; return False if it is known to be lost.
+
+        Args:
+            parts: Topic, payload, raw parts; the topic alone is a message, too.
+
+        Raises:
+            UsageError: There is no part, or one is not contiguous bytes.
+            StateError: The publisher is closed.
+        """
+        if not _check_raw(parts):
+            raise UsageError("a message has at least one part")
+        with self._lock:
+            return self._is_heard() and self._forward(self._pub, parts)
+
     def wait_connected(self, timeout_s: float) -> bool:
         """Wait until the hub takes messages from here; False if it did not in time.
 
@@ -215,12 +230,33 @@ class Publisher:
     # The methods below are called with the lock held.
 
     def _publish(self, topic: str, body: bytes, raw: Sequence[Part]) -> bool:
+        return self._is_heard() and self._send(self._pub, topic, body, raw)
+
+    def _is_heard(self) -> bool:
         if time.monotonic() >= self._next_look_s:
             self._look_at_hub()
             if not self._hub_listens:
                 self._unconnected += 1
                 return False
-        return self._send(self._pub, topic, body, raw)
+        return True
+
+    def _forward(self, socket: zmq.Socket[Any], parts: Sequence[Part]) -> bool:
+        last = len(parts) - 1
+        try:
+            for number, part in enumerate(parts):
+                flags = _MORE if number < last else _NOBLOCK
+                try:
+                    socket.send(part, flags)
+                except zmq.Again:  # only the first can meet a full queue
+                    if not self._send_late(socket, part, flags):
+                        return False
+        except zmq.ZMQError as error:
+            raise self._explain(error, bytes(parts[0][:80]).decode("utf-8", "backslashreplace")) from error
+        except BaseException:  # Ctrl-C between two parts: the next message must not begin with half of this one
+            self._reopen(socket)
+            raise
+        self._published += 1
+        return True
 
     def _send(self, socket: zmq.Socket[Any], topic: str, body: bytes, raw: Sequence[Part]) -> bool:
         parts = _check_raw(raw) if raw else ()
@@ -250,13 +286,13 @@ class Publisher:
         self._published += 1
         return True
 
-    def _send_late(self, socket: zmq.Socket[Any], first: bytes) -> bool:
+    def _send_late(self, socket: zmq.Socket[Any], first: Part, flags: int = _MORE) -> bool:
         # Only the first message of a stall waits: a stalled hub must not slow its publishers down for ever.
         deadline = 0.0 if socket in self._stalled else time.monotonic() + self._block_s
         while True:
             socket.getsockopt(zmq.EVENTS)  # makes libzmq look at once, not within a millisecond, what the hub has taken
             try:
-                socket.send(first, _MORE)
+                socket.send(first, flags)
             except zmq.Again:
                 if time.monotonic() >= deadline:
                     self._stalled.add(socket)
