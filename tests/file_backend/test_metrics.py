@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,6 +120,10 @@ class Clocks:
     def anchor(self) -> EpochAnchor:
         return EpochAnchor(lambda: self.monotonic, lambda: self.wall)
 
+    def pass_s(self, seconds: float) -> None:
+        self.monotonic += int(seconds * SECOND_NS)
+        self.wall += int(seconds * SECOND_NS)
+
 
 @pytest.mark.parametrize(("step_s", "word"), [(-3600, "back by 3.6e+03 s"), (7, "forward by 7 s")])
 def test_a_step_of_the_clock_is_a_status_and_never_moves_time_back(tmp_path: Path, step_s: int, word: str) -> None:
@@ -136,14 +139,13 @@ def test_a_step_of_the_clock_is_a_status_and_never_moves_time_back(tmp_path: Pat
     assert all(a.timestamp < b.timestamp for a, b in pairwise(written))
 
 
-def test_an_unchanged_status_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SimpleNamespace(monotonic=lambda: 100.0)
-    monkeypatch.setattr(backend_module, "time", clock)
-    with opened(tmp_path) as backend:
+def test_an_unchanged_status_is_repeated(tmp_path: Path) -> None:
+    clocks = Clocks()
+    with opened(tmp_path, anchor=clocks.anchor()) as backend:
         backend._tick()
         backend.status(0, "OK")
-        for later_s in (REPEAT_S - 1, REPEAT_S, REPEAT_S + 1):
-            clock.monotonic = lambda later_s=later_s: 100.0 + later_s
+        for passed_s in (REPEAT_S - 1, 1, 1):
+            clocks.pass_s(passed_s)
             backend._tick()
     assert codes(tmp_path) == [0, 0]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -232,7 +231,7 @@ class FileBackend:
             stamp_us = self._now_us() if timestamp_us is None else timestamp_us
             if file and file.append("status", stamp_us, status._asdict()):
                 written = True
-                self._board.written(status, time.monotonic())
+                self._board.written(status, self._now_us() / 1e6)
                 if self._on_status is not None:
                     self._on_status(status, stamp_us)
         return written
@@ -245,7 +244,7 @@ class FileBackend:
                 self._write(self._board.event(Status(StatusCode.CLOCK_STEPPED, f"{text}: {what}")))
         self._watch_disk()
         with self._board_lock:
-            self._write(self._board.tick(time.monotonic()))
+            self._write(self._board.tick(self._now_us() / 1e6))
 
     def _watch_disk(self) -> None:
         # Numbered frames stop before the disk is full, so that there is room for lines.

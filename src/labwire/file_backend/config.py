@@ -18,7 +18,7 @@ class FileIpcOptions(Strict, kw_only=True):
     """The nine options that the spec's own configuration file has."""
 
     base_directory: str = "./file_ipc_output"
-    """Root directory for all output files; a relative one is taken from the folder of the rig file."""
+    """Root directory for all output files; a relative one starts at the folder of the rig file, if there is one."""
     create_if_missing: bool = True
     """Create the base directory if it does not exist."""
     truncate_on_init: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from labwire.picture import Pixels
 
+_log = logging.getLogger(__name__)
+
 DEVICES = Path("/dev")
 
 _SLICE_NS = 50_000_000  # a close waits at most this long for a read
@@ -26,6 +29,8 @@ _PAUSE_S = 0.001  # after nothing came: a driver in trouble may return at once, 
 _SILENT_S = 5.0  # USB cameras need up to 3 s for their first picture
 _MAX_AGE_S = 2.0  # a driver's timestamp older than that is of another clock
 _MJPG = "MJPG"
+_SETTLE_S = 2.0
+_EXPOSURE_MANUAL, _EXPOSURE_AUTO = 1, 3  # V4L2_EXPOSURE_MANUAL, V4L2_EXPOSURE_APERTURE_PRIORITY: linux/v4l2-controls.h
 
 
 class CameraSource:
@@ -44,6 +49,9 @@ class CameraSource:
         width_px: What to ask the camera for; it takes the nearest it has. None: its own default.
         height_px: As `width_px`.
         fps: Pictures per second to ask for. None: its own default.
+        codec: What to ask the camera to send, as four characters: ``MJPG``, ``UYVY``, ``YUYV``.
+        lock_exposure: Let the camera find an exposure for two seconds, then keep it, where it can: brightness that
+            follows what moves in the picture looks like a pulse.
         anchor: Turns moments of capture into microseconds since the epoch.
     """
 
@@ -54,8 +62,13 @@ class CameraSource:
         width_px: int | None = None,
         height_px: int | None = None,
         fps: float | None = None,
+        codec: str = _MJPG,
+        lock_exposure: bool = False,
         anchor: EpochAnchor | None = None,
     ) -> None:
+        self._codec = codec
+        self._lock_exposure = lock_exposure
+        self._lock_at_s: float | None = None
         self._path = DEVICES / f"video{device}" if isinstance(device, int) else device
         self._width_px, self._height_px, self._fps = width_px, height_px, fps
         self._anchor = anchor or EpochAnchor()
@@ -146,7 +159,7 @@ class CameraSource:
                 f"{self._path} does not open as a camera; is another program using it? (fuser {self._path} tells)",
                 path=str(self._path),
             )
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*_MJPG))
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*self._codec))
         wishes = {
             cv2.CAP_PROP_FRAME_WIDTH: self._width_px,
             cv2.CAP_PROP_FRAME_HEIGHT: self._height_px,
@@ -158,7 +171,20 @@ class CameraSource:
         self._as_it_came = _codec(capture) == _MJPG
         if self._as_it_came:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)  # the JPEG itself, not what OpenCV would make of it
+        self._lock_at_s = None
+        if self._lock_exposure and capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, _EXPOSURE_AUTO):
+            self._lock_at_s = monotonic_s() + _SETTLE_S
         return capture
+
+    def _keep_exposure(self, capture: VideoCapture) -> None:
+        # A camera without such a control says no; the picture is then as bright as it likes.
+        import cv2
+
+        self._lock_at_s = None
+        exposure = capture.get(cv2.CAP_PROP_EXPOSURE)
+        if capture.set(cv2.CAP_PROP_AUTO_EXPOSURE, _EXPOSURE_MANUAL) and exposure > 0:
+            capture.set(cv2.CAP_PROP_EXPOSURE, exposure)
+            _log.info("%s: exposure is kept at %g", self._path, exposure)
 
     def _describe(self, capture: VideoCapture) -> SourceDescription:
         import cv2
@@ -193,6 +219,8 @@ class CameraSource:
                 raise self._failed("it is gone")
             self._closing.wait(_PAUSE_S)
             return None
+        if self._lock_at_s is not None and monotonic_s() >= self._lock_at_s:
+            self._keep_exposure(self._capture)
         captured_s = self._captured_s(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
         try:
             picture = self._picture(cast("Pixels", pixels), captured_s)

@@ -1,0 +1,105 @@
+"""What ``physiology_server`` is to do, from its flags and its configuration file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from labwire.cli.server_flags import FILE_IPC, FLAGS, PROGRAM, Value, value_of
+from labwire.errors import ConfigError, UsageError
+from labwire.file_backend.config import FileIpcOptions
+from labwire.strict import find_mistakes
+
+DEFAULT_FILE = "default_file_ipc_config.json"
+
+
+def file_ipc_options(given: dict[str, Value]) -> FileIpcOptions:
+    """Return the options of the file backend: flags beat the configuration file, which beats the defaults.
+
+    Raises:
+        ConfigError: The configuration file, or a value, is wrong.
+    """
+    path = value_of(given, "filesystem_ipc_config_path")
+    table = _read(Path(path).expanduser()) if path else {}
+    source = str(path) if path else "the flags"
+    table |= {name.removeprefix(FILE_IPC): value for name, value in given.items() if name.startswith(FILE_IPC)}
+    if mistakes := list(find_mistakes(table, FileIpcOptions)):
+        told = [f"{'.'.join(map(str, each.path))} {each.text}{_hint(each.hint)}" for each in mistakes]
+        raise ConfigError(f"{source}: {'; '.join(told)}", file=source)
+    return msgspec.convert(table, FileIpcOptions)
+
+
+def save_default_config(folder: Path, ask: Callable[[str], bool]) -> str:
+    """Write the configuration file with all options; return what to tell about it.
+
+    Args:
+        folder: Where to write it.
+        ask: Asks whether a file that differs is to be replaced.
+
+    Raises:
+        UsageError: There is a file that differs, and it is to stay.
+    """
+    path = folder / DEFAULT_FILE
+    content = msgspec.json.format(msgspec.json.encode(FileIpcOptions()), indent=2) + b"\n"
+    if path.exists():
+        if path.read_bytes() == content:
+            return f"{path} is there already"
+        if not ask(f"{path} differs from the defaults. Replace it?"):
+            raise UsageError(f"{path} stays as it is", hint="remove it, or write the defaults in another folder")
+    path.write_bytes(content)
+    return f"written: {path}"
+
+
+def ask_at_terminal(question: str) -> bool:
+    """Ask a person; where nobody can answer, the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().casefold() in {"y", "yes"}
+
+
+def check_backend(given: dict[str, Value]) -> None:
+    """Refuse what this program does not do.
+
+    Raises:
+        UsageError: No backend is named, or the camera is switched off.
+    """
+    if value_of(given, "streaming_backend") is None:
+        raise UsageError("--streaming_backend=file is missing: it says where to write", hint=f"{PROGRAM} --help")
+    if not value_of(given, "use_camera"):
+        raise UsageError("--use_camera=false leaves nothing to measure: this program has no other input")
+
+
+def remarks(given: dict[str, Value]) -> list[str]:
+    """Return a line for each flag that is implied, or changes nothing here."""
+    lines = [f"--{name} has no effect: {FLAGS[name].ignored}" for name in given if FLAGS[name].ignored]
+    if "use_camera" not in given:
+        lines.insert(0, "--use_camera is implied")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the configuration file {path} cannot be read: {error.strerror}; "
+            f"`{PROGRAM} --save_default_file_ipc_config` writes one",
+            file=str(path),
+        ) from error
+    try:
+        table: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}", file=str(path)) from error
+    if not isinstance(table, dict):
+        raise ConfigError(f"{path} must hold one JSON object with the options of the file backend", file=str(path))
+    return cast("dict[str, Any]", table)
+
+
+def _hint(hint: str) -> str:
+    return f" ({hint})" if hint else ""

@@ -1,0 +1,65 @@
+"""Where ``physiology_server`` logs: into a file of its own, and to standard error if asked."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from labwire.cli.server_flags import PROGRAM
+from labwire.cli.vitals_line import show_line
+
+_KEPT = 20
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@contextmanager
+def logging_to(folder: Path, *, debug: bool, stderr: bool) -> Generator[Path]:
+    """Log what labwire says into a new file while the block runs; gives its path.
+
+    Args:
+        folder: Where log files are; the oldest beyond twenty are removed.
+        debug: Log what debugging needs.
+        stderr: Log to standard error as well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_oldest(folder)
+    path = folder / f"{PROGRAM}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    if stderr:
+        handlers.append(_TerminalHandler())
+    logger = logging.getLogger("labwire")
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.propagate = False
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        logger.addHandler(handler)
+    try:
+        yield path
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _TerminalHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if sys.stderr.isatty():
+                show_line("")
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            pass  # nobody is there to read it; the file has it
+
+
+def _remove_oldest(folder: Path) -> None:
+    for path in sorted(folder.glob(f"{PROGRAM}-*.log"))[: 1 - _KEPT]:
+        path.unlink(missing_ok=True)
