@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.bus.peers import Child
@@ -23,6 +24,7 @@ from benchmarks.instruments.drivers import PARAMS
 ZPROCESS = "zprocess (BLACS), put and get"
 SIPYCO = "sipyco (ARTIQ), call"
 PYTANGO = "PyTango, command"
+_ZPROCESS_DEVICE = Path(__file__).with_name("zprocess_device.py")
 NAMES = (ZPROCESS, SIPYCO, PYTANGO)
 
 Ask = Callable[[], object]
@@ -72,7 +74,7 @@ def _zprocess() -> Iterator[Ask]:
     import zprocess  # pyright: ignore[reportMissingImports]
 
     tree: Any = zprocess.ProcessTree(shared_secret=zprocess.security.generate_shared_secret())
-    to_child, from_child, child = tree.subprocess(__file__, startup_timeout=30)
+    to_child, from_child, child = tree.subprocess(str(_ZPROCESS_DEVICE), startup_timeout=30)
 
     def ask() -> object:
         to_child.put(("NOTHING", PARAMS))
@@ -168,16 +170,6 @@ def _serve_pytango() -> None:
     run((Nothing,), args=arguments)
 
 
-def _serve_zprocess() -> None:
-    """Is started by zprocess itself, as the program that a parent's `subprocess` names."""
-    import zprocess  # pyright: ignore[reportMissingImports]
-
-    tree: Any = zprocess.ProcessTree.connect_to_parent()
-    while True:
-        tree.from_parent.get()
-        tree.to_parent.put(None)
-
-
 def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -197,5 +189,4 @@ def _end_with_standard_input() -> None:
 
 
 if __name__ == "__main__":
-    devices = {"sipyco": _serve_sipyco, "pytango": _serve_pytango}
-    devices.get(next(iter(sys.argv[1:]), ""), _serve_zprocess)()
+    {"sipyco": _serve_sipyco, "pytango": _serve_pytango}[sys.argv[1]]()
