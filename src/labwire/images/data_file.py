@@ -154,7 +154,9 @@ class DataFile:
         if index in self._present:
             raise ProtocolError(f"it is in {self.name} already; the first one is kept")
         arrays = self._channels(message)
-        size = sum(self._dataset(channel, array).write(index, array) for channel, array in arrays.items())
+        # All channels are looked at before the first is written: an image is in the file as a whole or not at all.
+        chunks = [self._dataset(channel, array).chunk_of(array) for channel, array in arrays.items()]
+        size = sum(self._write_chunk(index, chunk) for chunk in chunks)
         self._present.add(index)
         self.stored_bytes += size
         self._columns.put(index, message)
@@ -189,15 +191,8 @@ class DataFile:
         if self._disk.error is not None:
             raise FileFailedError(self._disk.error.errno, self.path, what) from self._disk.error
 
-    def write_chunk(self, dataset: Node, index: int, data: Buffer, *, plain: bool) -> None:
-        """Write one chunk.
-
-        Args:
-            dataset: Of the file.
-            index: Place of the image.
-            data: Its bytes.
-            plain: They have not gone through the data set's filters.
-        """
+    def _write_chunk(self, index: int, chunk: _Chunk) -> int:
+        dataset, data, plain = chunk
         disk = self._disk
         disk.pixels = address_of(data)
         try:
@@ -211,6 +206,7 @@ class DataFile:
         finally:
             disk.pixels = 0
         self.check("write an image")
+        return len(data)
 
     def _flush(self) -> None:
         if not self._flush_s:
@@ -282,26 +278,31 @@ class DataFile:
             self._folder.remove(self._temporary)
 
 
+class _Chunk(NamedTuple):
+    dataset: Node
+    data: Buffer
+    plain: bool
+    """The bytes have not gone through the data set's filters."""
+
+
 class _Images:
     """The data set of one channel."""
 
     def __init__(self, file: Node, path: str, array: Array, plan: RunPlan, owner: DataFile) -> None:
         array = _storable(array)
-        self._owner = owner
         self._like = array
         rows = plan.images_in(owner.index)
         fill = fill_value(array.dtype, plan.start.error_value)
         self.dataset = make_dataset(file, path, array, (rows, *array.shape), (1, *array.shape), fill)
         owner.check("begin")
 
-    def write(self, index: int, array: Array) -> int:
+    def chunk_of(self, array: Array) -> _Chunk:
         if array.dtype != self._like.dtype:
             raise ProtocolError(f"its pixels are {array.dtype}, and those of the file {self._like.dtype}")
         data, plain = array.data, False
         if array.compression != self._like.compression or why_not(array):
             data, plain = _storable(array, expand=True).data, bool(self._like.compression)
-        self._owner.write_chunk(self.dataset, index, data, plain=plain)
-        return len(data)
+        return _Chunk(self.dataset, data, plain)
 
     def set_length(self, length: int) -> None:
         if self.dataset.shape[0] != length:
