@@ -14,6 +14,7 @@ import msgspec
 from labwire.actors.instrument_bus import InstrumentBus
 from labwire.actors.instrument_jobs import InstrumentJobs
 from labwire.actors.instrument_replies import result_of, status_of
+from labwire.actors.instrument_set import LiveInstruments
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.errors import LabwireError, QueueFullError, StateError
 from labwire.instruments.calling.dispatch import Dispatcher, Outcome
@@ -78,7 +79,10 @@ class InstrumentsActor(Actor, Instruments):
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
         self._recorder = CommandRecorder(self.clock.at, lambda text: self.log.error("%s", text))
-        self.offers = (self._recorder,)
+        live = LiveInstruments(
+            self.options.instruments, take_in=self._take_in, remove=self._remove, beside=self._beside
+        )
+        self.offers = (self._recorder, live)
         self._bus = InstrumentBus(context.publisher, self.clock.at, self._result_lost)
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, "instruments")
         self._asides = 0
@@ -145,6 +149,11 @@ class InstrumentsActor(Actor, Instruments):
         if (why := self._refused.get(name)) and not before:
             self.log.error("%s; it is tried again", why)
             self.notify("instrument.given_up", instrument=name, why=str(why), timestamp=self.clock.now())
+
+    def _remove(self, name: str) -> None:
+        """Beside the loop."""
+        if self._refused.pop(name, None) is None:
+            self._server.remove(name)
 
     def _take_in_refused(self) -> None:
         for name in list(self._refused):

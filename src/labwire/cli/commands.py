@@ -68,7 +68,7 @@ _COMMANDS = (
         "What an option says is not asked; without a terminal nothing is. Example: "
         "`labwire init --eyes simulated --camera demo --instrument DMM1=simulated_multimeter`.",
     ),
-    Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files."),
+    Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files; change the rig that runs."),
     Command(
         "doctor",
         "labwire.cli.doctor:doctor",

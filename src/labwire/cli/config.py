@@ -8,14 +8,18 @@ from typing import Annotated, Any
 from cyclopts import App, Group, Parameter
 
 from labwire.cli.connection import HERE, Connection, JsonFlag
+from labwire.cli.fields import parse_fields
 from labwire.cli.operation_commands import connect
 from labwire.cli.output import write_json, write_line
 from labwire.cli.toml_text import to_toml
+from labwire.operations.rig import RigChanges
 from labwire.rig.demo import DEMO_TOML
 from labwire.rig.rig_config import RigConfig
 from labwire.rig.rig_file import default_toml, dump, load_rig, schema
 
-app = App(name="config", help="Make, check and show rig files.", group_commands=Group("Commands"))
+app = App(
+    name="config", help="Make, check and show rig files; change the rig that runs.", group_commands=Group("Commands")
+)
 
 RigFile = Annotated[Path, Parameter(name="RIG.toml")]
 
@@ -69,6 +73,55 @@ def show(rig: Annotated[Path | None, Parameter(name="RIG.toml")] = None, /, *, c
         write_json(tree)
     else:
         write_line(to_toml(tree).rstrip("\n"))
+
+
+@app.command(sort_key=4)
+def add(part: str, /, *options: str, connection: Connection = HERE) -> None:
+    """Add a part to the rig that runs; its rig file stays as it is. Example: `labwire config add cameras.top camera=0`.
+
+    Args:
+        part: Its table in a rig file: cameras.top, instruments.DMM2, recorder.
+        options: The keys of that table, key=value; a value is JSON if it can be read so, otherwise text.
+        connection: The rig to talk to.
+    """
+    with connect(connection) as running:
+        show_changes(running.rig.add(part, parse_fields(options)), connection)
+
+
+@app.command(sort_key=5)
+def remove(name: str, /, *, connection: Connection = HERE) -> None:
+    """Take a part out of the rig that runs; its rig file stays as it is.
+
+    Args:
+        name: Of the part: top or cameras.top, recorder.
+        connection: The rig to talk to.
+    """
+    with connect(connection) as running:
+        show_changes(running.rig.remove(name), connection)
+
+
+@app.command(sort_key=6)
+def reload(*, connection: Connection = HERE) -> None:
+    """Make the rig that runs what its rig file says now; parts that are as they were go on untouched.
+
+    Args:
+        connection: The rig to talk to.
+    """
+    with connect(connection) as running:
+        show_changes(running.rig.reload(), connection)
+
+
+def show_changes(changes: RigChanges, connection: Connection) -> None:
+    """Print what has changed in a rig."""
+    if connection.json:
+        write_json(changes)
+        return
+    rows = [("added", changes.added), ("removed", changes.removed), ("changed", changes.changed)]
+    said = [f"{what}: {', '.join(parts)}" for what, parts in rows if parts] or ["nothing has changed"]
+    if changes.waiting:
+        said.append(f"these count when the rig is started again: {', '.join(changes.waiting)}")
+    for line in said:
+        write_line(line)
 
 
 def parts_of(config: RigConfig) -> list[str]:

@@ -63,6 +63,7 @@ def run(
         on_ready=_tell(write_json if json else _show_banner(config), config if open_page else None),
         say=lambda text: remark(f"{_fresh_line(sys.stderr)}labwire: {text}"),
         console_fd=None if json else _STDERR,
+        read=(lambda: read_rig(rig, video=video, camera=camera, said=said)) if rig else None,
     )
     status = hub.run()
     if sys.stderr.isatty():

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from labwire.errors import ConfigError, NotFoundError, StateError
 from labwire.operations.actors import ActorStatus
 from labwire.operations.service import Service, operation
 
@@ -50,8 +51,21 @@ class RigStatus(msgspec.Struct, frozen=True):
     """Connections from addresses outside ``[network] allow``."""
 
 
+class RigChanges(msgspec.Struct, frozen=True):
+    """What has changed in a rig that runs. Parts are named as their tables in the rig file: ``cameras.top``."""
+
+    added: list[str]
+    """They are being started."""
+    removed: list[str]
+    """They are being stopped."""
+    changed: list[str]
+    """Started again with other options; instruments without a pause for the others."""
+    waiting: list[str]
+    """Tables that count only when the whole rig is started again."""
+
+
 class RigOperations(Service):
-    """See the rig."""
+    """See the rig, and change it while it runs."""
 
     service = "rig"
 
@@ -64,3 +78,27 @@ class RigOperations(Service):
     @abstractmethod
     def config(self) -> ConfigTree:
         """Show the configuration that the rig runs with, defaults included."""
+
+    @operation(errors=(ConfigError, StateError))
+    @abstractmethod
+    def add(self, part: str, options: ConfigTree = {}) -> RigChanges:  # noqa: B006 - never changed
+        """Add a part to the rig that runs, a camera or an instrument for example; the rig file stays as it is.
+
+        Args:
+            part: Its table in a rig file: ``cameras.top``, ``instruments.DMM2``, ``recorder``.
+            options: The keys of that table.
+        """
+
+    @operation(errors=(ConfigError, NotFoundError, StateError))
+    @abstractmethod
+    def remove(self, name: str) -> RigChanges:
+        """Take a part out of the rig that runs; it finishes what it does. The rig file stays as it is.
+
+        Args:
+            name: Of the part: ``top`` or ``cameras.top``, ``recorder``.
+        """
+
+    @operation(errors=(ConfigError, StateError))
+    @abstractmethod
+    def reload(self) -> RigChanges:
+        """Read the rig file again, and make the rig what it says; parts that are as they were go on untouched."""

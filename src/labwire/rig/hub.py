@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -16,10 +17,12 @@ from labwire.bus.rpc_broker import ENDED, SILENCE_S
 from labwire.bus.rpc_port import RPC_INPROC
 from labwire.errors import DeadlineError, LabwireError, codes_of
 from labwire.operations.actors import ActorStatus
+from labwire.operations.instrument_set import InstrumentSet
 from labwire.operations.rig import RigStatus
-from labwire.rig.assembly import STEWARD, actor_specs
+from labwire.rig.assembly import INSTRUMENTS, STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
 from labwire.rig.hub_ports import HubPorts, PortEvents
+from labwire.rig.live_rig import LiveRig
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
 from labwire.rig.web_door import WEB
@@ -66,6 +69,7 @@ class Hub:
         on_ready: Called once, when all actors run (or have failed to).
         say: Takes a line for the person at the terminal.
         console_fd: Descriptor that the steward prints to; None keeps it quiet.
+        read: Reads the rig file again, for ``rig.reload``.
 
     Raises:
         PortTakenError: A port is in use; nothing is left running.
@@ -79,11 +83,12 @@ class Hub:
         on_ready: Callable[[Ready], None],
         say: Callable[[str], None],
         console_fd: int | None = None,
+        read: Callable[[], RigConfig] | None = None,
     ) -> None:
         self._config, self._folder = config, folder
         # A copy: the steward's own standard error is a pipe that leads back here.
         self._console_fd = None if console_fd is None else os.dup(console_fd)
-        self._on_ready, self._say = on_ready, say
+        self._on_ready, self._say, self._read = on_ready, say, read
         self._stop_asked = 0
         self._ready = self._others_started = False
         self._remote_names: set[str] = set()
@@ -117,6 +122,7 @@ class Hub:
                 self._start_actors()
                 self._runner.loop.run()
             finally:
+                self._actor.live.close()
                 self.supervisor.end_all()
                 self._runner.close()
                 self._ports.close()
@@ -148,28 +154,39 @@ class Hub:
             on_stderr=lambda name, line: self._actor.log.warning("%s wrote: %s", name, line),
         )
         actor.supervisor = self.supervisor
+        actor.live = LiveRig(
+            self._config,
+            folder=Path(self._folder),
+            supervisor=self.supervisor,
+            specs_of=self._specs_of,
+            instruments=lambda: actor.service_of(InstrumentSet, target=INSTRUMENTS),
+            read=self._read,
+            on_change=lambda changes: actor.notify("rig.changed", **msgspec.structs.asdict(changes)),
+        )
         actor.others = lambda: {hello.actor: tuple(hello.reacts_to) for hello in self._ports.broker.hellos()}
         actor.remote_actors = self._remote_actors
         actor.hub_status = self._status
 
     def _start_actors(self) -> None:
-        clock_fd = self._ports.clock.fd
-        assert clock_fd is not None
-        specs = actor_specs(
-            self._config,
-            self._wiring,
-            clock_fd,
-            folder=self._folder,
-            console_fd=self._console_fd,
-            web=self._ports.web,
-        )
-        for spec in specs:
+        for spec in self._specs_of(self._config):
             self.supervisor.add(spec)
         # The steward first: it keeps the log, and what goes wrong while the others start must be in there.
         self.supervisor.start(self.supervisor.find(STEWARD))
         self._runner.loop.call_later(STEWARD_LIMIT_S, self._start_others)
         self._runner.loop.call_later(READY_LIMIT_S, self._announce)
         self._runner.loop.every(_STATS_S, self._publish_counters)
+
+    def _specs_of(self, config: RigConfig) -> list[ActorSpec]:
+        clock_fd = self._ports.clock.fd
+        assert clock_fd is not None
+        return actor_specs(
+            config,
+            self._wiring,
+            clock_fd,
+            folder=self._folder,
+            console_fd=self._console_fd,
+            web=self._ports.web,
+        )
 
     def _start_others(self) -> None:
         if self._others_started or self._stop_asked:

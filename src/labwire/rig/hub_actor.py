@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.operations.actors import ActorList, Actors, ActorStatus
-from labwire.operations.rig import ConfigTree, RigOperations, RigStatus
+from labwire.operations.rig import ConfigTree, RigChanges, RigOperations, RigStatus
+from labwire.rig.live_rig import LiveRig
+from labwire.rig.rig_config import dump
 from labwire.rig.supervisor import Child, Supervisor
 
 REMOTE_DOC = """Send simple string messages to control the rig.
@@ -47,6 +48,7 @@ class HubActor(Actor, Actors, RigOperations):
         super().__init__(context)
         self._born_s = time.monotonic()
         self.supervisor: Supervisor
+        self.live: LiveRig
         self.others: Callable[[], Mapping[str, tuple[str, ...]]] = dict
         """Names of the actors that have said hello, with what they react to."""
         self.remote_actors: Callable[[], list[ActorStatus]] = list
@@ -70,6 +72,7 @@ class HubActor(Actor, Actors, RigOperations):
             ``actor.silent``: An actor's process lives, but it has not said so for a while.
             ``actor.answers``: It does again.
             ``clock.changed``: Rig time was set by ``T``.
+            ``rig.changed``: Parts were added, removed or changed while the rig runs.
         """
         subject = notification["subject"]
         if subject == "meta.should_doc":
@@ -128,4 +131,16 @@ class HubActor(Actor, Actors, RigOperations):
 
     def config(self) -> ConfigTree:
         """See `RigOperations.config`."""
-        return dict[str, Any](self.context.rig_config)
+        return dump(self.live.config)
+
+    def add(self, part: str, options: ConfigTree = {}) -> RigChanges:  # noqa: B006 - never changed
+        """See `RigOperations.add`."""
+        return self.live.add(part, options)
+
+    def remove(self, name: str) -> RigChanges:
+        """See `RigOperations.remove`."""
+        return self.live.remove(name)
+
+    def reload(self) -> RigChanges:
+        """See `RigOperations.reload`."""
+        return self.live.reload()

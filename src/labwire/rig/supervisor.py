@@ -57,6 +57,8 @@ class Child:
     restarts: int = 0
     starts: int = 0
     start_again: bool = False
+    leaving: bool = False
+    """It is forgotten when it has ended."""
     services: list[str] = field(default_factory=list[str])
     stderr: StderrLines = field(default_factory=StderrLines)
     last_error: str = ""
@@ -141,6 +143,13 @@ class Supervisor:
         child.pidfd = os.pidfd_open(process.pid)
         self._loop.watch(child.pidfd, lambda: self._ended(child))
         self._loop.watch(_stderr_of(process), lambda: self._pass_on_stderr(child))
+
+    def remove(self, child: Child) -> None:
+        """Stop an actor and forget it."""
+        child.leaving = True
+        self.stop(child)
+        if child.process is None:
+            self._forget(child)
 
     def is_ready(self, name: str, services: list[str]) -> None:
         """Note that an actor has said hello."""
@@ -227,8 +236,14 @@ class Supervisor:
             self._died(child, _why(code))
         elif child.start_again:
             self.start(child)
+        elif child.leaving:
+            self._forget(child)
         else:
             self._on_stopped(child)
+
+    def _forget(self, child: Child) -> None:
+        self.children.pop(child.name, None)
+        self._on_stopped(child)
 
     def _died(self, child: Child, why: str) -> None:
         if time.monotonic() - child.started_s > PROVEN_S:

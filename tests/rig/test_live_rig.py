@@ -1,0 +1,138 @@
+"""Parts come and go while a real rig runs; the others go on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labwire.client import Rig
+from labwire.errors import ConfigError, LabwireError, NotFoundError, StateError
+from labwire.testing import wait_until
+from tests.rig_fixture import RunningRig, running_rig
+
+DMM, PSU, SCOPE = (f"{name}{os.getpid()}" for name in ("DMM", "PSU", "SCOPE"))
+SIMULATED = "labwire.instruments.drivers.simulated:Multimeter"
+TOML = f"""
+name = "live"
+
+[sources.eyes]
+kind = "simulated_eyes"
+
+[instruments.{DMM}]
+driver = "{SIMULATED}"
+queue = "socket"
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[RunningRig]:
+    with running_rig(tmp_path, TOML) as running, running.connect() as rig:
+        wait_until(lambda: answers(rig, DMM), "the instrument")
+        yield running
+
+
+@pytest.fixture
+def rig(running: RunningRig) -> Iterator[Rig]:
+    with running.connect() as rig:
+        yield rig
+
+
+def actors(rig: Rig) -> dict[str, str]:
+    return {actor.name: actor.state for actor in rig.actors.list()}
+
+
+def pids(rig: Rig) -> dict[str, int | None]:
+    found = {actor.name: actor.pid for actor in rig.actors.list()}
+    return found | {one.name: one.pid for one in rig.instruments.list()}
+
+
+def answers(rig: Rig, name: str) -> bool:
+    try:
+        return bool(rig.instrument(name).measure_voltage(range=10.0))
+    except LabwireError:
+        return False
+
+
+def test_a_source_comes_and_goes(running: RunningRig, rig: Rig) -> None:
+    before = pids(rig)
+    with rig.subscribe("pupil.", "notify.rig.changed") as bus:
+        changes = rig.rig.add("sources.more", {"kind": "simulated_eyes", "eyes": [0], "rate_hz": 10})
+        assert changes.added == ["sources.more"]
+        while bus.recv(20).payload.get("added") != ["sources.more"]:
+            pass
+    wait_until(lambda: actors(rig).get("more") == "running", "the new source")
+    assert list(rig.rig.config()["sources"]) == ["eyes", "more"]
+    assert rig.rig.remove("more").removed == ["sources.more"]
+    wait_until(lambda: "more" not in actors(rig), "its end")
+    assert list(rig.rig.config()["sources"]) == ["eyes"]
+    assert {name: pid for name, pid in pids(rig).items() if name in before} == before, "nobody else was touched"
+    check_mistakes(rig)
+    check_by_hand(running, rig)
+
+
+def test_an_instrument_comes_and_goes(rig: Rig) -> None:
+    before = pids(rig)
+    rig.rig.add(f"instruments.{PSU}", {"driver": SIMULATED, "queue": "socket"})
+    wait_until(lambda: answers(rig, PSU), "the new instrument")
+    rig.actors.restart("instruments")
+    wait_until(lambda: answers(rig, PSU), "the new instrument, when its actor was started again")
+    wait_until(lambda: answers(rig, DMM), "the old one")
+    before = pids(rig)
+    rig.rig.remove(PSU)
+    assert [one.name for one in rig.instruments.list()] == [DMM]
+    assert answers(rig, DMM)
+    assert pids(rig) == {name: pid for name, pid in before.items() if name != PSU}
+
+
+def check_mistakes(rig: Rig) -> None:
+    before = rig.rig.config()
+    with pytest.raises(ConfigError, match="did you mean rate_hz"):
+        rig.rig.add("sources.more", {"kind": "simulated_eyes", "rate_h": 3})
+    with pytest.raises(NotFoundError, match="eyes"):
+        rig.rig.remove("nobody")
+    assert rig.rig.config() == before
+
+
+def test_the_rig_file_is_read_again(running: RunningRig, rig: Rig) -> None:
+    file = running.folder / "rig.toml"
+    wait_until(lambda: answers(rig, DMM), "the instrument")
+    before = pids(rig)
+    scope = f'[instruments.{SCOPE}]\ndriver = "labwire.instruments.drivers.simulated:Oscilloscope"\nqueue = "socket"\n'
+    eyes = 'kind = "simulated_eyes"\nrate_hz = 30\n'
+    file.write_text(TOML.replace('kind = "simulated_eyes"\n', eyes) + scope + "[bus]\nslow_subscriber_s = 3\n")
+    done = running.labwire("config", "reload")
+    assert done.stdout.splitlines() == [
+        f"added: instruments.{SCOPE}",
+        "changed: sources.eyes",
+        "these count when the rig is started again: bus",
+    ], done.stderr
+    wait_until(lambda: actors(rig)["eyes"] == "running" and pids(rig)["eyes"] != before["eyes"], "the changed source")
+    wait_until(lambda: {one.name: one.state for one in rig.instruments.list()}.get(SCOPE) == "ready", "the new one")
+    assert pids(rig)[DMM] == before[DMM]
+    file.write_text(TOML + "[buss]\n")
+    broken = running.labwire("config", "reload")
+    assert "did you mean bus?" in broken.stderr
+    file.write_text(TOML)
+    changes = rig.rig.reload()
+    assert (changes.added, changes.removed, changes.changed) == ([], [f"instruments.{SCOPE}"], ["sources.eyes"])
+    again = rig.rig.reload()
+    assert (again.added, again.removed, again.changed, again.waiting) == ([], [], [], [])
+
+
+def check_by_hand(running: RunningRig, rig: Rig) -> None:
+    added = running.labwire("config", "add", "sources.hand", "kind=simulated_eyes", "eyes=[1]")
+    assert added.stdout == "added: sources.hand\n", added.stderr
+    wait_until(lambda: actors(rig).get("hand") == "running", "the new source")
+    assert running.labwire("config", "remove", "hand").stdout == "removed: sources.hand\n"
+    assert "cannot be added" in running.labwire("config", "add", "bus.x").stderr
+
+
+def test_a_rig_that_others_can_reach_takes_no_code_from_them(tmp_path: Path) -> None:
+    text = '[network]\nlisten = "0.0.0.0"\nallow = ["10.99.99.0/24"]\n[sources.eyes]\nkind = "simulated_eyes"\n'
+    with running_rig(tmp_path, text) as running, running.connect() as rig:
+        with pytest.raises(StateError, match="config reload"):
+            rig.rig.add("actors.evil", {"class": "os:system"})
+        rig.rig.add("sources.more", {"kind": "simulated_eyes"})
