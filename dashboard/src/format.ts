@@ -1,0 +1,59 @@
+// Numbers as people read them.
+const BYTES = ["B", "kB", "MB", "GB", "TB"];
+
+export function bytes(value: unknown): string {
+  let left = Number(value);
+  if (!Number.isFinite(left)) return "–";
+  let unit = 0;
+  while (left >= 1000 && unit < BYTES.length - 1) {
+    left /= 1000;
+    unit++;
+  }
+  return `${left.toFixed(left < 10 && unit ? 1 : 0)} ${BYTES[unit]}`;
+}
+
+export function count(value: unknown): string {
+  const found = Number(value);
+  return Number.isFinite(found) ? Math.round(found).toLocaleString("en").replace(/,/g, "\u202f") : "–";
+}
+
+export function rate(value: unknown): string {
+  const found = Number(value);
+  if (!Number.isFinite(found)) return "–";
+  return found >= 100 ? count(found) : found.toFixed(found >= 10 ? 0 : 1);
+}
+
+/** 3661 → 1:01:01 */
+export function duration(value: unknown): string {
+  const s = Math.max(0, Math.floor(Number(value) || 0));
+  const rest = `${String(Math.floor(s / 60) % 60).padStart(s >= 3600 ? 2 : 1, "0")}:${String(s % 60).padStart(2, "0")}`;
+  return s >= 3600 ? `${Math.floor(s / 3600)}:${rest}` : rest;
+}
+
+export function hours(value: unknown): string {
+  const found = Number(value);
+  if (value === null || value === undefined || !Number.isFinite(found)) return "–";
+  return found > 1000 ? "> 1000 h" : `${found.toFixed(found < 10 ? 1 : 0)} h`;
+}
+
+export function moment(epochUs: unknown): string {
+  const date = new Date(Number(epochUs) / 1000);
+  return Number.isNaN(date.getTime()) ? "–" : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** A number with as many digits as it deserves. */
+export function figure(value: unknown): string {
+  if (typeof value !== "number") return value === null || value === undefined ? "–" : String(value);
+  if (!Number.isFinite(value)) return String(value);
+  if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
+  const size = Math.abs(value);
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : Number(value.toPrecision(6)).toString();
+}
+
+/** The unit that a field's name ends with, as the rig names its fields. */
+export function unitOf(field: string): string {
+  const name = field.split(".").at(-1) ?? "";
+  const last = /_(s|ms|us|hz|bytes|px|mm|v|a|w|c|k|deg|bpm|hours)$/i.exec(name)?.[1]?.toLowerCase();
+  const units: Record<string, string> = { hz: "Hz", bytes: "B", us: "µs", v: "V", a: "A", w: "W", c: "°C", k: "K", deg: "°", hours: "h" };
+  return last ? (units[last] ?? last) : "";
+}

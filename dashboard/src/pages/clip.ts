@@ -1,0 +1,11 @@
+// To the clipboard, also where the page came over plain HTTP from another computer.
+import { toast } from "../ui";
+
+export async function clipText(text: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast(`copied: ${text}`);
+  } catch {
+    toast(text); // the browser does not allow it: to be copied by hand
+  }
+}

@@ -1,0 +1,236 @@
+// Each instrument's verbs as forms, made from what its driver tells of itself.
+import { signal, useComputed, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call, look, Problem } from "../api";
+import { figure } from "../format";
+import { hello } from "../live";
+import { BAD_INSTRUMENT, instruments, words, type Instrument } from "../state";
+import { Button, Card, Empty, Pill, Scroll, type Level } from "../ui";
+import { clipText } from "./clip";
+import { VerbForm, type Verb } from "./verb";
+import { Wave, type ArrayText } from "./wave";
+
+interface Api {
+  driver: string;
+  doc: string;
+  verbs: Verb[];
+}
+export interface Result {
+  command_id: string;
+  verb: string;
+  value: unknown;
+  array: ArrayText | null;
+  text: string;
+  duration_s: number;
+}
+interface Done {
+  number: number;
+  instrument: string;
+  verb: string;
+  params: Record<string, unknown>;
+  result: Result | null;
+  error: string;
+  at: Date;
+}
+
+const HISTORY = 50;
+const chosen = signal("");
+const history = signal<Done[]>([]);
+let number = 0;
+
+function levelOf(one: Instrument): Level {
+  if (BAD_INSTRUMENT.has(one.state)) return "bad";
+  return one.state === "ready" || one.state === "busy" ? "good" : one.state === "stopped" ? "idle" : "warn";
+}
+
+async function run(instrument: string, verb: string, params: Record<string, unknown>): Promise<void> {
+  const row: Done = { number: number++, instrument, verb, params, result: null, error: "", at: new Date() };
+  try {
+    row.result = await call<Result>("instruments.call", { name: instrument, verb, params });
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    row.error = error.message;
+  }
+  history.value = [row, ...history.value].slice(0, HISTORY);
+}
+
+function List() {
+  return (
+    <ul class="choice" aria-label="Instruments">
+      {instruments.value.map((one) => (
+        <li key={one.name}>
+          <button type="button" aria-pressed={one.name === shownName()} onClick={() => (chosen.value = one.name)}>
+            <b>{one.name}</b>
+            <Pill level={levelOf(one)}>{words(one.state)}</Pill>
+          </button>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function shownName(): string {
+  const names = instruments.value.map((one) => one.name);
+  return names.includes(chosen.value) ? chosen.value : (names[0] ?? "");
+}
+
+function Latest({ done }: { done: Done | undefined }) {
+  if (!done) return <Empty title="No command yet">What an instrument answers stands here.</Empty>;
+  const { result } = done;
+  const value = result?.array ? null : (result?.value ?? result?.text);
+  return (
+    <div class="latest" aria-live="polite">
+      <p class="muted">
+        {done.verb} at {done.at.toLocaleTimeString()}
+        {result && `, ${(1000 * result.duration_s).toFixed(1)} ms`}
+      </p>
+      {done.error && <p class="error">{done.error}</p>}
+      {result?.array && <Wave array={result.array} />}
+      {result && !result.array && <output>{value === null || value === "" ? "done" : typeof value === "object" ? JSON.stringify(value) : figure(value)}</output>}
+    </div>
+  );
+}
+
+function History({ rows }: { rows: Done[] }) {
+  if (!rows.length) return null;
+  return (
+    <Scroll label="History">
+      <table class="rows">
+        <thead>
+          <tr>
+            <th>time</th>
+            <th>command</th>
+            <th>answer</th>
+            <th class="right">ms</th>
+            <th>copy</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.number}>
+              <td class="number">{row.at.toLocaleTimeString()}</td>
+              <td>
+                {row.verb} <span class="muted">{Object.keys(row.params).length ? JSON.stringify(row.params) : ""}</span>
+              </td>
+              <td class={`cut ${row.error ? "bad-text" : ""}`} title={row.error}>
+                {row.error || (row.result?.array ? `${row.result.array.shape.join(" × ")} ${row.result.array.dtype}` : figure(row.result?.value))}
+              </td>
+              <td class="right number">{row.result ? (1000 * row.result.duration_s).toFixed(1) : ""}</td>
+              <td class="row">
+                <Button kind="plain" onClick={() => clipText(asPython(row))}>
+                  Python
+                </Button>
+                <Button kind="plain" onClick={() => clipText(asCommand(row))}>
+                  CLI
+                </Button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroll>
+  );
+}
+
+type Command = Pick<Done, "instrument" | "verb" | "params">;
+
+export function asPython({ instrument, verb, params }: Command): string {
+  const literal = (value: unknown) => (value === true ? "True" : value === false ? "False" : JSON.stringify(value));
+  const given = Object.entries(params).map(([key, value]) => `${JSON.stringify(key)}: ${literal(value)}`);
+  return `rig.instrument(${JSON.stringify(instrument)}).call(${JSON.stringify(verb)}${given.length ? `, {${given.join(", ")}}` : ""})`;
+}
+
+export function asCommand({ instrument, verb, params }: Command): string {
+  const quote = (text: string) => (/^[\w.,:+-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
+  const given = Object.entries(params).map(([key, value]) => quote(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
+  return ["labwire call", quote(instrument), quote(verb), ...given].join(" ");
+}
+
+function One({ name }: { name: string }) {
+  const api = useSignal<Api | null>(null);
+  const failure = useSignal("");
+  const state = useComputed(() => instruments.value.find((one) => one.name === name));
+  const ready = useComputed(() => state.value?.state);
+  useEffect(() => {
+    let gone = false;
+    void (async () => {
+      try {
+        const found = await look<Api>("instruments.describe", { name });
+        if (!gone) [api.value, failure.value] = [found, ""];
+      } catch (error) {
+        if (!gone) failure.value = error instanceof Problem ? error.message : String(error);
+      }
+    })();
+    return () => {
+      gone = true;
+    };
+  }, [name, ready.value === "ready"]);
+  const one = state.value;
+  const rows = history.value.filter((row) => row.instrument === name);
+  const readOnly = hello.value?.read_only;
+  return (
+    <div class="stack grow">
+      <Card
+        title={name}
+        actions={
+          one &&
+          !readOnly && (
+            <>
+              {["stopped", "given_up"].includes(one.state) ? (
+                <Button onClick={() => call("instruments.start", { name })}>Start</Button>
+              ) : (
+                <Button onClick={() => call("instruments.restart", { name })}>Restart</Button>
+              )}
+              <Button kind="danger" onClick={() => call("instruments.stop", { name })}>
+                Stop
+              </Button>
+            </>
+          )
+        }
+      >
+        {one && (
+          <p class="row">
+            <Pill level={levelOf(one)}>{words(one.state)}</Pill>
+            <span class="muted">{one.driver || "external worker"}</span>
+            <span class="muted number">
+              {one.ok} ok, {one.failed} failed, {one.timed_out} timed out, {one.waiting} waiting
+            </span>
+          </p>
+        )}
+        {one?.last_error && <p class="error">{one.last_error}</p>}
+        {api.value?.doc && <p>{api.value.doc.split("\n\n")[0]}</p>}
+        <Latest done={rows[0]} />
+      </Card>
+      <Card title="Commands">
+        {failure.value && <p class="error">{failure.value}</p>}
+        {!api.value && !failure.value && <Empty title="Asking the instrument…" />}
+        <div class="verbs">
+          {api.value?.verbs.map((verb) => (
+            <VerbForm key={verb.name} verb={verb} disabled={Boolean(readOnly)} onRun={(params) => run(name, verb.name, params)} />
+          ))}
+        </div>
+      </Card>
+      {rows.length > 0 && (
+        <Card title="History">
+          <History rows={rows} />
+        </Card>
+      )}
+    </div>
+  );
+}
+
+export function Instruments() {
+  const name = shownName();
+  if (!name)
+    return (
+      <Card title="Instruments">
+        <Empty title="This rig has no instruments">They stand under [instruments.NAME] in the rig file.</Empty>
+      </Card>
+    );
+  return (
+    <div class="with-list">
+      <List />
+      <One key={name} name={name} />
+    </div>
+  );
+}

@@ -1,0 +1,19 @@
+// Lines of the log.
+import type { Message } from "../live";
+
+export const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] as const;
+
+export function LogLines({ lines }: { lines: readonly Message[] }) {
+  return (
+    <ol class="log">
+      {lines.map(({ number, payload, time }) => (
+        <li key={number} class={String(payload.levelname ?? "").toLowerCase()}>
+          <time>{time.toFixed(1)}</time>
+          <b>{String(payload.levelname ?? "")}</b>
+          <span class="who">{String(payload.name ?? "")}</span>
+          <span>{String(payload.msg ?? payload.message ?? "")}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}

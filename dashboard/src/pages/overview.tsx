@@ -1,0 +1,220 @@
+// Two seconds: is the rig well? What is wrong stands first; a click tells more.
+import { useComputed, useSignal } from "@preact/signals";
+import { call } from "../api";
+import { bytes, count, duration, figure, hours, rate } from "../format";
+import { hello, type Message } from "../live";
+import { actors, BAD_INSTRUMENT, instruments, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
+import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
+import { LogLines } from "./log";
+
+interface Row {
+  kind: string;
+  name: string;
+  state: string;
+  level: Level;
+  rate: string;
+  dropped: number | null;
+  restarts: number | null;
+  error: string;
+  details: Record<string, unknown>;
+  /** Service whose `restart` and `stop` take its name. */
+  service: string;
+}
+
+const ORDER: Level[] = ["bad", "warn", "record", "good", "idle"];
+
+function levelOf(state: string, error: string): Level {
+  if (["running", "remote", "ready", "busy"].includes(state)) return "good";
+  if (["starting", "stopping", "waiting"].includes(state)) return "warn";
+  if (state === "stopped" && !error) return "idle";
+  return BAD_INSTRUMENT.has(state) || error || state === "silent" ? "bad" : "idle";
+}
+
+/** Messages per second that an actor of this name emits, as the topics tell. */
+function rateOf(name: string): string {
+  const topics = (newest.value.get("bus.stats")?.payload.topics ?? []) as { topic: string; messages_hz: number }[];
+  const own = topics.filter(({ topic }) => topic.split(".").includes(name));
+  return own.length ? rate(own.reduce((sum, topic) => sum + topic.messages_hz, 0)) : "";
+}
+
+const PARTS: Record<string, string> = { "camera.": "camera", "detector.": "detector", "writer.": "writer" };
+
+function partOf(name: string): Message | undefined {
+  return Object.keys(PARTS)
+    .map((prefix) => newest.value.get(prefix + name) ?? newest.value.get(`${prefix}${name}.state`))
+    .find((message) => message !== undefined);
+}
+
+function kindOf(actorClass: string): string {
+  return (actorClass.split(":").at(-1) ?? "actor").replace(/([a-z])([A-Z])/g, "$1 $2").replace(/ Actor$/, "").toLowerCase();
+}
+
+function rows(): Row[] {
+  const found: Row[] = (actors.value ?? []).map((actor) => {
+    const part = partOf(actor.name)?.payload;
+    return {
+      kind: kindOf(actor.actor_class),
+      name: actor.name,
+      state: actor.state,
+      level: levelOf(actor.state, actor.last_error),
+      rate: rateOf(actor.name),
+      dropped: typeof part?.dropped === "number" ? part.dropped : null,
+      restarts: actor.restarts,
+      error: actor.state === "running" && !actor.restarts ? "" : actor.last_error,
+      details: { ...actor, ...(part ?? {}) },
+      service: "actors",
+    };
+  });
+  for (const one of instruments.value) {
+    found.push({
+      kind: "instrument",
+      name: one.name,
+      state: one.state,
+      level: levelOf(one.state, ""),
+      rate: rateOf(one.name),
+      dropped: one.dropped,
+      restarts: one.restarts,
+      error: one.last_error,
+      details: { ...one },
+      service: "instruments",
+    });
+  }
+  return found
+    .map((row, place) => ({ row, place }))
+    .sort((a, b) => ORDER.indexOf(a.row.level) - ORDER.indexOf(b.row.level) || a.place - b.place)
+    .map(({ row }) => row);
+}
+
+function Detail({ row, onClose }: { row: Row; onClose: () => void }) {
+  const lines = log.value.filter(({ payload }) => payload.name === row.name || String(payload.msg).includes(row.name)).slice(-50);
+  async function act(what: "restart" | "stop"): Promise<void> {
+    await call(`${row.service}.${what}`, { name: row.name });
+    await refreshActors();
+  }
+  return (
+    <Dialog
+      title={row.name}
+      onClose={onClose}
+      actions={
+        <>
+          {!hello.value?.read_only && (
+            <>
+              <Button kind="danger" onClick={() => act("stop")}>
+                Stop
+              </Button>
+              <Button onClick={() => act("restart")}>Restart</Button>
+            </>
+          )}
+          <Button onClick={onClose}>Close</Button>
+        </>
+      }
+    >
+      <p class="row">
+        <Pill level={row.level}>{words(row.state)}</Pill> <span class="muted">{row.kind}</span>
+      </p>
+      {row.error && <p class="error">{row.error}</p>}
+      <Scroll label="Details" class="details">
+        <dl class="pairs">
+          {Object.entries(row.details)
+            .filter(([, value]) => value !== "" && value !== null && !(Array.isArray(value) && !value.length))
+            .map(([key, value]) => (
+              <div key={key}>
+                <dt>{words(key)}</dt>
+                <dd>{Array.isArray(value) ? value.join(", ") : figure(value)}</dd>
+              </div>
+            ))}
+        </dl>
+        <h3>Log</h3>
+        {lines.length ? <LogLines lines={lines} /> : <p class="muted">Nothing was logged since this page was opened.</p>}
+      </Scroll>
+    </Dialog>
+  );
+}
+
+function Warnings() {
+  if (!warnings.value.length) return null;
+  return (
+    <ul class="warnings" aria-label="Problems">
+      {warnings.value.slice(0, 6).map((one) => (
+        <li key={one.text} class={one.level}>
+          <a href={`#/${one.page}`}>{one.text}</a>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export function Overview() {
+  const open = useSignal<string | null>(null);
+  const shown = useComputed(rows);
+  const state = recorder.value;
+  const stats = newest.value.get("bus.stats")?.payload;
+  const chosen = shown.value.find((row) => `${row.service}/${row.name}` === open.value);
+  return (
+    <>
+      <Warnings />
+      <dl class="figures">
+        <Figure
+          label={recording.value ? "recording" : "recorder"}
+          value={!state ? "none" : recording.value ? duration(state.duration_s) : "idle"}
+          level={recording.value ? "record" : undefined}
+        />
+        <Figure label="disk lasts" value={state ? hours(state.disk_hours) : "–"} />
+        <Figure label="disk free" value={state ? bytes(state.free_bytes) : "–"} />
+        <Figure label="messages" value={stats ? rate(stats.messages_hz) : "–"} unit="/s" />
+        <Figure label="traffic" value={stats ? bytes(stats.bytes_hz) : "–"} unit="/s" />
+        <Figure
+          label="readers cut"
+          value={stats ? count(stats.slow_subscribers_cut) : "–"}
+          level={stats && Number(stats.slow_subscribers_cut) > 0 ? "warn" : undefined}
+        />
+      </dl>
+      <Card title="Parts of the rig">
+        {shown.value.length ? (
+          <Scroll label="Parts of the rig">
+            <table class="rows">
+              <thead>
+                <tr>
+                  <th>name</th>
+                  <th>state</th>
+                  <th class="wide-only">kind</th>
+                  <th class="right">rate /s</th>
+                  <th class="right">drops</th>
+                  <th class="right wide-only">restarts</th>
+                  <th>last error</th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown.value.map((row) => {
+                  const key = `${row.service}/${row.name}`;
+                  return (
+                    <tr key={key} onClick={() => (open.value = key)} class={row.level}>
+                      <td>
+                        <button type="button" class="link">
+                          {row.name}
+                        </button>
+                      </td>
+                      <td>
+                        <Pill level={row.level}>{words(row.state)}</Pill>
+                      </td>
+                      <td class="muted wide-only">{row.kind}</td>
+                      <td class="right number">{row.rate}</td>
+                      <td class={`right number ${row.dropped ? "bad-text" : ""}`}>{row.dropped ?? ""}</td>
+                      <td class="right number wide-only">{row.restarts || ""}</td>
+                      <td class="cut" title={row.error}>
+                        {row.error}
+                      </td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </table>
+          </Scroll>
+        ) : (
+          <Empty title={actors.value ? "This rig has no parts" : "Asking the rig…"} />
+        )}
+      </Card>
+      {chosen && <Detail row={chosen} onClose={() => (open.value = null)} />}
+    </>
+  );
+}

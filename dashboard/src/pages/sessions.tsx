@@ -1,0 +1,230 @@
+// Record, mark, and see what has been recorded.
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { call, knows, look, notify, Problem, runJob, type Job } from "../api";
+import { bytes, count, duration, hours, moment } from "../format";
+import { hello } from "../live";
+import { notifications, recorder, recording, words } from "../state";
+import { askMark, askStop } from "../shortcuts";
+import { attempt, Button, Card, Check, Dialog, Empty, Field, Figure, Pill, Scroll, toast, type Level } from "../ui";
+import { Tree } from "./tree";
+
+interface Session {
+  name: string;
+  path: string;
+  start_epoch_us: number;
+  duration_s: number;
+  state: string;
+  size_bytes: number;
+  messages: number;
+  gaps?: number;
+}
+interface Failure {
+  stream: string;
+  reason: string;
+}
+
+function levelOf(state: string): Level {
+  return state === "recording" ? "record" : state === "broken" ? "bad" : state === "repaired" ? "warn" : "good";
+}
+
+function Recorder() {
+  const name = useSignal("");
+  const require = useSignal(false);
+  const state = recorder.value;
+  if (!state)
+    return (
+      <Card title="Recorder">
+        <Empty title="This rig has no recorder">Add [recorder] to the rig file.</Empty>
+      </Card>
+    );
+  async function start(): Promise<void> {
+    const begun = await call<{ session_name: string; failed: Failure[] }>("record.start", { name: name.value.trim(), require: require.value });
+    for (const one of begun.failed) toast(`${one.stream} does not record: ${one.reason}`, "bad");
+  }
+  const readOnly = hello.value?.read_only;
+  return (
+    <Card title="Recorder">
+      <dl class="figures">
+        <Figure label="state" value={recording.value ? `REC ${duration(state.duration_s)}` : "idle"} level={recording.value ? "record" : undefined} />
+        <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
+        <Figure label="messages" value={recording.value ? count(state.written) : "–"} />
+        <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
+        <Figure label="disk lasts" value={hours(state.disk_hours)} />
+      </dl>
+      {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
+      {!readOnly && (
+        <div class="row">
+          {recording.value ? (
+            <>
+              <Button kind="danger" onClick={askStop}>
+                Stop recording
+              </Button>
+              <Button onClick={askMark}>Mark</Button>
+            </>
+          ) : (
+            <form
+              class="row"
+              onSubmit={(event) => {
+                event.preventDefault();
+                void attempt(start);
+              }}
+            >
+              <Field inline label="Name" value={name} placeholder="today's date" />
+              <Check label="all streams or none" checked={require.value} onChange={(on) => (require.value = on)} />
+              <button type="submit" class="primary">
+                Start recording
+              </button>
+            </form>
+          )}
+          <Button onClick={() => notify("calibration.should_start")}>Calibrate</Button>
+        </div>
+      )}
+    </Card>
+  );
+}
+
+function Work({ session, operation, onDone }: { session: Session; operation: string; onDone: () => void }) {
+  const job = useSignal<Job | null>(null);
+  const abort = useRef(new AbortController());
+  const failure = useSignal("");
+  useEffect(() => {
+    void (async () => {
+      try {
+        await runJob(operation, { session: session.name }, (state) => (job.value = state as Job), abort.current.signal);
+      } catch (error) {
+        failure.value = error instanceof Problem ? error.message : String(error);
+      }
+      onDone();
+    })();
+  }, []);
+  const progress = job.value?.progress as { step?: string; done_bytes?: number; total_bytes?: number } | null | undefined;
+  return (
+    <div class="work" aria-live="polite">
+      {job.value?.state === "running" && (
+        <div class="row">
+          <progress value={progress?.done_bytes ?? undefined} max={progress?.total_bytes || 1} aria-label={operation} />
+          <span class="muted">{progress?.step}</span>
+          <Button onClick={() => abort.current.abort()}>Cancel</Button>
+        </div>
+      )}
+      {failure.value && <p class="error">{failure.value}</p>}
+      {job.value?.state === "done" && <Tree value={job.value.result} />}
+    </div>
+  );
+}
+
+function Detail({ session, onClose, onChange }: { session: Session; onClose: () => void; onChange: () => void }) {
+  const work = useSignal("");
+  const possible = useSignal<string[]>([]);
+  useEffect(() => {
+    void (async () => {
+      const names = ["record.verify", "record.repair"];
+      const known = await Promise.all(names.map(knows));
+      possible.value = names.filter((_, n) => known[n]);
+    })();
+  }, []);
+  const readOnly = hello.value?.read_only;
+  return (
+    <Dialog
+      title={session.name}
+      onClose={onClose}
+      actions={
+        <>
+          {!readOnly &&
+            session.state !== "recording" &&
+            possible.value.map((operation) => (
+              <Button key={operation} disabled={work.value !== ""} onClick={() => (work.value = operation)}>
+                {operation === "record.verify" ? "Verify" : "Repair"}
+              </Button>
+            ))}
+          <Button onClick={onClose}>Close</Button>
+        </>
+      }
+    >
+      <Scroll label="Session" class="details">
+        <dl class="pairs">
+          {Object.entries(session).map(([key, value]) => (
+            <div key={key}>
+              <dt>{words(key.replace("start_epoch_us", "start"))}</dt>
+              <dd>{key === "start_epoch_us" ? moment(value) : key === "size_bytes" ? bytes(value) : key === "duration_s" ? duration(value) : String(value)}</dd>
+            </div>
+          ))}
+        </dl>
+        {work.value && <Work key={work.value} session={session} operation={work.value} onDone={onChange} />}
+      </Scroll>
+    </Dialog>
+  );
+}
+
+export function Sessions() {
+  const sessions = useSignal<Session[] | null>(null);
+  const open = useSignal<string | null>(null);
+  const filter = useSignal("");
+  async function refresh(): Promise<void> {
+    try {
+      sessions.value = await look<Session[]>("record.list");
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      sessions.value = [];
+    }
+  }
+  useSignalEffect(() => {
+    void notifications.value.filter((one) => one.topic.startsWith("notify.recording.")).length;
+    void refresh();
+  });
+  useEffect(() => {
+    const timer = setInterval(() => void refresh(), 5000);
+    return () => clearInterval(timer);
+  }, []);
+  const shown = (sessions.value ?? []).filter(({ name }) => name.toLowerCase().includes(filter.value.toLowerCase()));
+  const chosen = sessions.value?.find(({ name }) => name === open.value);
+  return (
+    <>
+      <Recorder />
+      <Card title="Sessions" actions={<Field inline label="Filter" value={filter} />}>
+        {shown.length ? (
+          <Scroll label="Sessions">
+            <table class="rows">
+              <thead>
+                <tr>
+                  <th>session</th>
+                  <th>state</th>
+                  <th>began</th>
+                  <th class="right">length</th>
+                  <th class="right">size</th>
+                  <th class="right wide-only">messages</th>
+                  <th class="right wide-only">gaps</th>
+                </tr>
+              </thead>
+              <tbody>
+                {shown.map((one) => (
+                  <tr key={one.name} onClick={() => (open.value = one.name)}>
+                    <td>
+                      <button type="button" class="link">
+                        {one.name}
+                      </button>
+                    </td>
+                    <td>
+                      <Pill level={levelOf(one.state)}>{one.state}</Pill>
+                    </td>
+                    <td>{moment(one.start_epoch_us)}</td>
+                    <td class="right number">{duration(one.duration_s)}</td>
+                    <td class="right number">{bytes(one.size_bytes)}</td>
+                    <td class="right number wide-only">{count(one.messages)}</td>
+                    <td class="right number wide-only">{one.gaps ?? ""}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </Scroll>
+        ) : (
+          <Empty title={!sessions.value ? "Looking for sessions…" : filter.value ? "No session has that name" : "Nothing has been recorded yet"}>
+            {sessions.value && !filter.value && "Press R, or Record above."}
+          </Empty>
+        )}
+      </Card>
+      {chosen && <Detail session={chosen} onClose={() => (open.value = null)} onChange={() => void refresh()} />}
+    </>
+  );
+}

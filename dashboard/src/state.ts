@@ -1,0 +1,132 @@
+// What the pages share: the newest message of each state topic, actors, instruments, log, notifications.
+import { computed, effect, signal } from "@preact/signals";
+import { look, needsToken, Problem } from "./api";
+import { connection, onMessage, want, type Message, type Payload } from "./live";
+
+export interface Actor {
+  name: string;
+  actor_class: string;
+  state: string;
+  pid: number | null;
+  restarts: number;
+  uptime_s: number;
+  services: string[];
+  last_error: string;
+}
+export interface Instrument {
+  name: string;
+  state: string;
+  driver: string;
+  queue: string;
+  pid: number | null;
+  restarts: number;
+  waiting: number;
+  ok: number;
+  failed: number;
+  timed_out: number;
+  dropped: number;
+  last_error: string;
+  heartbeat_age_s: number | null;
+}
+
+const LOG_LINES = 1000;
+const NOTIFICATIONS = 300;
+
+/** Newest message of each topic; a new map each time something came. */
+export const newest = signal<ReadonlyMap<string, Message>>(new Map());
+export const actors = signal<Actor[] | null>(null);
+export const log = signal<readonly Message[]>([]);
+export const notifications = signal<readonly Message[]>([]);
+export const instruments = computed<Instrument[]>(() =>
+  [...newest.value.values()]
+    .filter((message) => message.topic.startsWith("instrument.") && message.topic.endsWith(".state"))
+    .map((message) => message.payload as unknown as Instrument)
+    .sort((a, b) => a.name.localeCompare(b.name)),
+);
+export const recorder = computed<Payload | null>(() => newest.value.get("recorder.state")?.payload ?? null);
+export const recording = computed(() => recorder.value?.recording === true);
+
+const waiting = new Map<string, Message>();
+let waitingLog: Message[] = [];
+let waitingNotifications: Message[] = [];
+let planned = false;
+
+function publishWaiting(): void {
+  planned = false;
+  if (waiting.size) {
+    newest.value = new Map([...newest.value, ...waiting]);
+    waiting.clear();
+  }
+  if (waitingLog.length) log.value = [...log.value, ...waitingLog].slice(-LOG_LINES);
+  if (waitingNotifications.length)
+    notifications.value = [...notifications.value, ...waitingNotifications].slice(-NOTIFICATIONS);
+  waitingLog = [];
+  waitingNotifications = [];
+}
+
+function take(message: Message): void {
+  if (message.topic.startsWith("logging.")) waitingLog.push(message);
+  else if (message.topic.startsWith("notify.")) {
+    waitingNotifications.push(message);
+    if (/^notify\.(actor|rig|instrument)\./.test(message.topic)) void refreshActors();
+  } else waiting.set(message.topic, message);
+  if (!planned) {
+    planned = true;
+    setTimeout(publishWaiting, 50); // one pass over the page for a whole batch
+  }
+}
+
+/** Prefixes of topics that tell how parts of the rig are. */
+const STATES = ["recorder.", "bus.stats", "bus.hub", "camera.", "instrument.", "detector.", "writer.", "vitals.", "pulse", "breathing", "time_sync"];
+
+export async function refreshActors(): Promise<void> {
+  try {
+    actors.value = await look<Actor[]>("actors.list");
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+  }
+}
+
+export function startState(): void {
+  onMessage(take);
+  want({ newest: STATES, all: ["notify.", "logging."] });
+  effect(() => {
+    if (connection.value === "live" && !needsToken.value) void refreshActors();
+  });
+  setInterval(() => {
+    if (connection.value === "live" && !document.hidden) void refreshActors();
+  }, 2000);
+}
+
+export interface Warning {
+  text: string;
+  page: string;
+  level: "bad" | "warn";
+}
+
+const FINE = new Set(["running", "remote"]);
+
+/** What a person should look at, worst first. */
+export const warnings = computed<Warning[]>(() => {
+  const found: Warning[] = [];
+  for (const actor of actors.value ?? []) {
+    if (actor.state === "stopped" && !actor.last_error) found.push({ text: `${actor.name} is stopped`, page: "overview", level: "warn" });
+    else if (!FINE.has(actor.state) && actor.state !== "starting")
+      found.push({ text: `${actor.name}: ${actor.last_error || actor.state}`, page: "overview", level: "bad" });
+  }
+  for (const one of instruments.value) {
+    if (BAD_INSTRUMENT.has(one.state)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", level: "bad" });
+  }
+  const state = recorder.value;
+  if (state && Number(state.dropped) > 0 && recording.value)
+    found.push({ text: `${state.dropped} messages not recorded`, page: "sessions", level: "bad" });
+  // Null: how long it lasts is only known while something is recorded.
+  if (typeof state?.disk_hours === "number" && state.disk_hours < 1) found.push({ text: "the disk is nearly full", page: "sessions", level: "bad" });
+  return found.sort((a, b) => a.level.localeCompare(b.level));
+});
+
+export const BAD_INSTRUMENT = new Set(["backing_off", "given_up", "stuck"]);
+
+export function words(state: string): string {
+  return state.replace(/_/g, " ");
+}
