@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from labwire.errors import ConfigError, NotFoundError
+from labwire.errors import ConfigError, NotFoundError, StateError
 from labwire.instruments.config import InstrumentConfig
 from labwire.operations.instrument_set import InstrumentOptions, InstrumentSet
 
@@ -34,9 +34,15 @@ class LiveInstruments(InstrumentSet):
     def take_in(self, name: str, config: InstrumentOptions) -> None:
         """See `InstrumentSet.take_in`."""
         try:
-            self._instruments[name] = msgspec.convert(config, InstrumentConfig)
+            wanted = msgspec.convert(config, InstrumentConfig)
         except msgspec.ValidationError as error:
             raise ConfigError(f"instrument {name}: {error}", instrument=name) from error
+        present = self._instruments.get(name)
+        if present == wanted:
+            return  # this actor was started again meanwhile, with the new rig
+        if present is not None:
+            raise StateError(f"there is an instrument {name!r} already, with other options", instrument=name)
+        self._instruments[name] = wanted
         self._take_in(name)
 
     def take_out(self, name: str) -> None:

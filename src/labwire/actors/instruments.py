@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -16,7 +17,7 @@ from labwire.actors.instrument_jobs import InstrumentJobs
 from labwire.actors.instrument_replies import result_of, status_of
 from labwire.actors.instrument_set import LiveInstruments
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import LabwireError, QueueFullError, StateError
+from labwire.errors import LabwireError, NotFoundError, QueueFullError, StateError
 from labwire.instruments.calling.dispatch import Dispatcher, Outcome
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.recording import CommandRecorder
@@ -156,7 +157,7 @@ class InstrumentsActor(Actor, Instruments):
             self._server.remove(name)
 
     def _take_in_refused(self) -> None:
-        for name in list(self._refused):
+        for name in [name for name in self._refused if name in self.options.instruments]:
             self._take_in(name)
 
     def _check_taken_in(self, name: str) -> None:
@@ -187,7 +188,8 @@ class InstrumentsActor(Actor, Instruments):
         self._log_event(kind, name, data)
         if kind in _NOTIFIED:
             self.notify(f"instrument.{kind}", instrument=name, timestamp=self.clock.now(), **_sendable(data))
-            self._publish_state(name)
+            with contextlib.suppress(NotFoundError):  # it was stopped because it was taken out
+                self._publish_state(name)
 
     def _log_event(self, kind: str, name: str, data: dict[str, Any]) -> None:
         match kind:
