@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -13,17 +11,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from labwire.actors.instrument_bus import InstrumentBus
+from labwire.actors.instrument_events import InstrumentEvents
 from labwire.actors.instrument_jobs import InstrumentJobs
 from labwire.actors.instrument_replies import result_of, status_of
 from labwire.actors.instrument_set import LiveInstruments
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import LabwireError, NotFoundError, QueueFullError, StateError
+from labwire.errors import LabwireError, QueueFullError, StateError
 from labwire.instruments.calling.dispatch import Dispatcher, Outcome
 from labwire.instruments.config import InstrumentConfig
 from labwire.instruments.recording import CommandRecorder
 from labwire.instruments.server import InstrumentServer
 from labwire.instruments.status import State
-from labwire.instruments.worker.log import read_line
 from labwire.names import INSTRUMENT
 from labwire.operations.instrument_api import InstrumentApi
 from labwire.operations.instruments import (
@@ -55,13 +53,6 @@ _SWITCH_INTERVAL_S = 0.0005
 _TAKE_IN_S = 5.0
 _MAX_ASIDE = 64
 _ASIDE_THREADS = 8
-_NOTIFIED = {"started", "restarted", "died", "given_up", "stopped", "stuck", "unstuck"}
-_IN_WORDS = {
-    "started": "is ready",
-    "restarted": "is ready again",
-    "stopped": "is stopped",
-    "unstuck": "answers again",
-}
 
 
 class InstrumentsOptions(Strict):
@@ -85,6 +76,7 @@ class InstrumentsActor(Actor, Instruments):
         )
         self.offers = (self._recorder, live)
         self._bus = InstrumentBus(context.publisher, self.clock.at, self._result_lost)
+        self._events = InstrumentEvents(self.log, self._tell, self._publish_state)
         self._aside = ThreadPoolExecutor(_ASIDE_THREADS, "instruments")
         self._asides = 0
         self._refused: dict[str, LabwireError] = {}
@@ -97,7 +89,7 @@ class InstrumentsActor(Actor, Instruments):
         """Start the workers; nobody waits for them, so that a slow driver does not hold up the rig."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._bus.start()
-        self._server = InstrumentServer(on_event=self._on_event, python_path=self.options.python_path)
+        self._server = InstrumentServer(on_event=self._events, python_path=self.options.python_path)
         self._dispatcher = Dispatcher(self._server, self._on_outcome)
         self._jobs = InstrumentJobs(self._server, self._dispatcher, self._on_block, self.clock.at)
         for name in self.options.instruments:
@@ -180,41 +172,9 @@ class InstrumentsActor(Actor, Instruments):
     def _result_lost(self, error: Exception) -> None:
         self.log.error("a result did not get onto the bus: %s", error)
 
-    def _on_event(self, kind: str, name: str, data: dict[str, Any]) -> None:
+    def _tell(self, kind: str, name: str, data: dict[str, Any]) -> None:
         """On the server's thread for events: the publisher may be used from any."""
-        if kind == "log":
-            self._pass_on(name, data)
-            return
-        self._log_event(kind, name, data)
-        if kind in _NOTIFIED:
-            self.notify(f"instrument.{kind}", instrument=name, timestamp=self.clock.now(), **_sendable(data))
-            with contextlib.suppress(NotFoundError):  # it was stopped because it was taken out
-                self._publish_state(name)
-
-    def _log_event(self, kind: str, name: str, data: dict[str, Any]) -> None:
-        match kind:
-            case "died":
-                again_s = data.get("starts_again_in_s")
-                then = "" if again_s is None else f"; it starts again{f' in {again_s:g} s' if again_s else ''}"
-                self.log.error("instrument %s died: %s%s", name, data.get("why"), then)
-            case "stuck":
-                text = "instrument %s is stuck: command %s is past its timeout, and nothing was answered since"
-                self.log.warning(text, name, data.get("command_id"))
-            case "given_up":
-                self.log.error("instrument %s is given up: %s (%s)", name, data.get("why"), data.get("last_error"))
-            case _ if kind in _IN_WORDS:
-                self.log.info("instrument %s %s", name, _IN_WORDS[kind])
-            case _:
-                self.log.warning("instrument %s: %s %s", name, kind.replace("_", " "), data)
-
-    def _pass_on(self, name: str, data: dict[str, Any]) -> None:
-        """Make what a worker has logged a record of this process again; the bus has it as ``logging.<level>``."""
-        record = read_line(msgspec.json.encode(data).decode())
-        if record is None or not record.msg:
-            self.log.warning("%s wrote: %s", name, data.get("message", data))
-            return
-        record.name, record.msg = name, str(record.msg).removeprefix(f"{name}: ")
-        logging.getLogger().handle(record)
+        self.notify(f"instrument.{kind}", instrument=name, timestamp=self.clock.now(), **data)
 
     def _publish_states(self) -> None:
         for name in self.options.instruments:
@@ -355,7 +315,3 @@ class InstrumentsActor(Actor, Instruments):
 
     def _count_aside(self) -> None:
         self._asides -= 1
-
-
-def _sendable(data: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, LabwireError) else value for key, value in data.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any, TypeAlias
 
-from labwire.errors import ConfigError, NotFoundError
+from labwire.errors import ConfigError, NotFoundError, StateError
 from labwire.operations.service import Service, operation
 
 InstrumentOptions: TypeAlias = dict[str, Any]
@@ -16,7 +16,7 @@ class InstrumentSet(Service):
 
     service = "instrument_set"
 
-    @operation(errors=(ConfigError,))
+    @operation(errors=(ConfigError, StateError))
     @abstractmethod
     def take_in(self, name: str, config: InstrumentOptions) -> None:
         """Run one more instrument; its worker is started, and not waited for.
