@@ -16,6 +16,7 @@ STEWARD = "steward"
 RECORDER = "recorder"
 INSTRUMENTS = "instruments"
 TIME_SYNC = "time_sync"
+ALERTS = "alerts"
 SOURCE_ACTORS: Mapping[type, str] = {
     SimulatedEyesConfig: "labwire.actors.eyes:SimulatedEyes",
     PupilConfig: "labwire.actors.pupil:Pupil",
@@ -95,5 +96,8 @@ def _rows(
         yield name, "labwire.actors.writer:Writer", msgspec.to_builtins(writer)
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
+    if config.alerts:
+        alerts = {name: msgspec.to_builtins(alert) for name, alert in config.alerts.items()}
+        yield ALERTS, "labwire.actors.alerts:Alerts", {"alerts": alerts, "folder": folder}
     for name, actor in config.actors.items():
         yield name, actor.actor_class, dict(actor.options)

@@ -13,8 +13,8 @@ from labwire.rig.rig_checks import check_rig
 from labwire.rig.rig_config import RigConfig, fold_options, named_parts, resolve_paths, single_parts
 from labwire.strict import Mistake, find_mistakes
 
-WITH_CODE = frozenset({"actors", "instruments"})
-"""Parts whose options name a class to run."""
+WITH_CODE = frozenset({"actors", "instruments", "alerts"})
+"""Parts whose options name a class or a command to run."""
 
 
 def with_part(config: RigConfig, part: str, options: Mapping[str, Any], folder: Path) -> RigConfig:

@@ -23,6 +23,7 @@ RESERVED_NAMES = {
     "instruments": "the instruments' server",
     "web": "the dashboard",
     "time_sync": "the clock that is shared with other computers",
+    "alerts": "the alerts",
 }
 """Names of actors that every rig may have."""
 

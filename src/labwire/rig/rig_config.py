@@ -9,6 +9,7 @@ from typing import Any, cast, get_origin
 
 import msgspec
 
+from labwire.bus.alert_config import AlertConfig
 from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig, WebConfig
 from labwire.file_backend.config import FileIpcConfig
 from labwire.images.config import WriterConfig
@@ -52,6 +53,7 @@ class RigConfig(Strict):
     instruments: dict[str, InstrumentConfig] = {}
     writers: dict[str, WriterConfig] = {}
     actors: dict[str, ActorConfig] = {}
+    alerts: dict[str, AlertConfig] = {}
 
 
 @cache

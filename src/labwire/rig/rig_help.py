@@ -39,6 +39,7 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "instruments.DMM1": {"driver": "labwire.instruments.drivers.simulated:Multimeter"},
     "writers.disk1": {"address": "tcp://10.0.0.1:9100"},
     "actors.alarm": {"class": "my_lab:Alarm"},
+    "alerts.died": {"on": ["actor.died", "instrument.died"], "notify": "alert.raised"},
 }
 _WITH_OPTIONS = (ActorConfig, InstrumentConfig)
 
