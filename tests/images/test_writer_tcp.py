@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,3 +68,23 @@ def test_runs_follow_each_other_on_two_connections(detector: TcpDetector, tmp_pa
     assert [(data["socket_number"], data["images"], data["missing"]) for data in told.of("run_finished")].count(
         (1, 10, 0)
     ) == 2
+
+
+def test_the_system_looks_after_the_connection_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[tuple[int, int], object] = {}
+
+    class Watched(socket.socket):
+        def setsockopt(self, level: int, option: int, value: Any, *more: Any) -> None:
+            asked[level, option] = value
+            super().setsockopt(level, option, value, *more)
+
+    told = Told()
+    with TcpDetector() as detector:
+        monkeypatch.setattr(socket, "socket", Watched)
+        with writing(detector, tmp_path, told):
+            told.wait("connected")
+    assert asked[socket.SOL_SOCKET, socket.SO_KEEPALIVE] == 1
+    options = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+    for name, value in options.items():
+        if hasattr(socket, name):
+            assert asked[socket.IPPROTO_TCP, getattr(socket, name)] == value

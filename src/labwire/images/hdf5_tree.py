@@ -78,17 +78,19 @@ def _packing(value: Any) -> dict[str, Any]:
 
 
 def put_array(parent: Node, name: str, array: Array, units: str = "") -> None:
-    """Write an array of a message as it came: compressed bytes as one chunk, unpacked by whoever reads them.
+    """Write an array of a message: compressed bytes as they came, as one chunk; masks that came plain are packed.
 
     Raises:
         UsageError: It cannot be stored: 128-bit floats, an unknown compression, columns first.
     """
-    make_dataset(parent, name, array, array.shape, array.shape)
-    data: Any = parent[name]
+    if fault := why_not(array):
+        raise UsageError(fault)
     if array.compression:
+        data = make_dataset(parent, name, array, array.shape, array.shape)
         data.id.write_direct_chunk((0,) * len(array.shape), array.data)
     else:
-        data[...] = as_numpy(array)
+        values = as_numpy(array)
+        data = parent.create_dataset(name, data=values, **_packing(values))
     if units:
         data.attrs["units"] = units
 
