@@ -111,9 +111,21 @@ class Acquisition:
         self._request = request
         self._messages = messages or MessageConfig()
         self._cancelled = threading.Event()
+        self._awake = threading.Event()
+        self._armed = False
         self._series_date = date_of_epoch_us(epoch_us())
         self._packed: dict[int, Array] = {}
         self._packed_bytes = 0
+
+    @property
+    def images(self) -> int:
+        """How many images are wanted."""
+        return self._request.images
+
+    @property
+    def stored(self) -> bool:
+        """Whether they are to be stored: without a ``file_prefix`` no writer is needed."""
+        return bool(self._request.file_prefix)
 
     def start_message(self) -> StartMessage:
         """Return START as it is sent, but for the numbers of the sockets."""
@@ -136,19 +148,33 @@ class Acquisition:
         user_data = encode_user_data(msgspec.structs.replace(told, **merged))
         return msgspec.structs.replace(start, arm_date=self._series_date, user_data=user_data)
 
+    def arm(self) -> None:
+        """Send START, so that `run` begins with the first image at once.
+
+        Raises:
+            CancelledError: `cancel` was called before.
+            LabwireError: The run did not start.
+        """
+        if self._cancelled.is_set():
+            raise CancelledError(f"run {self._request.run_number} was cancelled before it began")
+        self._stream.start(self.start_message())
+        self._armed = True
+        if self._cancelled.is_set():  # while START was on its way
+            self._stream.cancel()
+            raise CancelledError(f"run {self._request.run_number} was cancelled while it started")
+
     def run(self, on_progress: Callable[[int], None] | None = None) -> StreamResult:
-        """Do it, in this thread.
+        """Do it, in this thread; START is sent first unless it was.
 
         Args:
             on_progress: Called after each image with the number of images so far; it must be quick.
 
         Raises:
-            CancelledError: `cancel` was called before START.
+            CancelledError: `cancel` was called before START was acknowledged.
             LabwireError: The run did not start, or the source failed; the run is taken back then.
         """
-        if self._cancelled.is_set():
-            raise CancelledError(f"run {self._request.run_number} was cancelled before it began")
-        self._stream.start(self.start_message())
+        if not self._armed:
+            self.arm()
         try:
             count = self._put_all(on_progress)
             if not self._cancelled.is_set():
@@ -161,9 +187,14 @@ class Acquisition:
         assert result is not None
         return result
 
+    def stop(self) -> None:
+        """End the run soon, as if it had no more images: what there is stays good. From any thread."""
+        self._awake.set()
+
     def cancel(self) -> None:
         """End the run soon, from any thread; `run` then returns what became of it."""
         self._cancelled.set()
+        self._awake.set()
         self._stream.cancel()
 
     def _put_all(self, on_progress: Callable[[int], None] | None) -> int:
@@ -173,7 +204,7 @@ class Acquisition:
         for number in range(request.images):
             if period_s:
                 due_s = self._pace(due_s, period_s if number else 0.0)
-            if self._cancelled.is_set():
+            if self._awake.is_set():
                 return number
             read = self._source.read(number)
             self._stream.put(self._message(number, read, monotonic_ns() - began_ns))
@@ -185,7 +216,7 @@ class Acquisition:
         due_s += period_s
         wait_s = due_s - monotonic_s()
         if wait_s > 0:
-            self._cancelled.wait(wait_s)
+            self._awake.wait(wait_s)
         elif wait_s < -_SLACK_S:
             due_s -= wait_s
         return due_s

@@ -17,6 +17,7 @@ SERVICES: dict[str, str] = {
     "bus": "labwire.operations.bus:BusOperations",
     "record": "labwire.operations.recording:Recording",
     "instruments": "labwire.operations.instruments:Instruments",
+    "detectors": "labwire.operations.detectors:Detectors",
     "writers": "labwire.operations.writers:Writers",
 }
 """Name of each service and where its class is."""

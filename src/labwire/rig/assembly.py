@@ -92,8 +92,7 @@ def _rows(
         instruments = {name: msgspec.to_builtins(instrument) for name, instrument in config.instruments.items()}
         options = {"instruments": instruments, "python_path": [folder]}
         yield INSTRUMENTS, "labwire.actors.instruments:InstrumentsActor", options
-    for name, writer in config.writers.items():
-        yield name, "labwire.actors.writer:Writer", msgspec.to_builtins(writer)
+    yield from _image_rows(config)
     if config.recorder:
         yield RECORDER, "labwire.actors.recorder:Recorder", msgspec.to_builtins(config.recorder)
     if config.alerts:
@@ -101,3 +100,12 @@ def _rows(
         yield ALERTS, "labwire.actors.alerts:Alerts", {"alerts": alerts, "folder": folder}
     for name, actor in config.actors.items():
         yield name, actor.actor_class, dict(actor.options)
+
+
+def _image_rows(config: RigConfig) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, detector in config.detectors.items():
+        options = msgspec.to_builtins(detector)
+        given = {key: value for key, value in options.items() if value is not None}  # a table is there or is not
+        yield name, "labwire.actors.detector:Detector", given
+    for name, writer in config.writers.items():
+        yield name, "labwire.actors.writer:Writer", msgspec.to_builtins(writer)

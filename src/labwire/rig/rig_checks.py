@@ -30,7 +30,7 @@ RESERVED_NAMES = {
 _DOTTED_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _ENTRY_POINT = re.compile(r"[\w.-]+")
 _ALMOST_EQUAL = 0.9
-_PARTS = ("cameras", "sources", "instruments", "writers", "actors")
+_PARTS = ("cameras", "sources", "instruments", "detectors", "writers", "actors")
 
 
 def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
@@ -47,11 +47,20 @@ def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
     yield from _check_cameras(config)
     yield from _check_file_ipc(config, cameras)
     yield from _check_instruments(config)
+    yield from _check_detectors(config, cameras)
     yield from _check_writers(config)
     for name, actor in config.actors.items():
         if not _DOTTED_CLASS.fullmatch(actor.actor_class):
             path = ("actors", name, "class")
             yield Mistake(path, f'"{actor.actor_class}" does not name a class', 'write "module:Class"')
+
+
+def _check_detectors(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
+    for name, detector in config.detectors.items():
+        camera = getattr(detector.source, "camera", None)
+        if camera is not None and camera not in cameras:
+            path = ("detectors", name, "source", "camera")
+            yield Mistake(path, f"there is no [cameras.{camera or 'NAME'}]", _which(camera, cameras))
 
 
 def _check_writers(config: RigConfig) -> Iterator[Mistake]:

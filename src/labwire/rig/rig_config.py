@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast, get_origin
 
 import msgspec
 
 from labwire.bus.alert_config import AlertConfig
+from labwire.actors.detector_config import DetectorConfig
 from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig, WebConfig
 from labwire.file_backend.config import FileIpcConfig
 from labwire.images.config import WriterConfig
+from labwire.images.stream_config import CborDumpConfig, Hdf5Config
 from labwire.instruments.config import InstrumentConfig
 from labwire.sessions.config import RecorderConfig
 from labwire.sources.config import CameraConfig, SourceConfig
+from labwire.sources.detector_config import ReplayConfig
 from labwire.strict import KeyPath, Strict
 from labwire.time_sync.config import TimeSyncConfig
 
@@ -51,6 +54,7 @@ class RigConfig(Strict):
     file_ipc: FileIpcConfig | None = None
     time_sync: TimeSyncConfig | None = None
     instruments: dict[str, InstrumentConfig] = {}
+    detectors: dict[str, DetectorConfig] = {}
     writers: dict[str, WriterConfig] = {}
     actors: dict[str, ActorConfig] = {}
     alerts: dict[str, AlertConfig] = {}
@@ -125,6 +129,10 @@ def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> Ri
             name: replace(camera, video=resolved(camera.video, "cameras", name, "video")) if camera.video else camera
             for name, camera in config.cameras.items()
         },
+        detectors={
+            name: _detector_resolved(detector, partial(_under, resolved, ("detectors", name)))
+            for name, detector in config.detectors.items()
+        },
         writers={
             name: replace(writer, folder=resolved(writer.folder, "writers", name, "folder"))
             for name, writer in config.writers.items()
@@ -132,6 +140,20 @@ def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> Ri
         recorder=recorder and replace(recorder, root=resolved(recorder.root, "recorder", "root")),
         file_ipc=ipc and replace(ipc, base_directory=resolved(ipc.base_directory, "file_ipc", "base_directory")),
     )
+
+
+def _under(resolved: Callable[..., str], table: tuple[str, ...], path: str, *key: str) -> str:
+    return resolved(path, *table, *key)
+
+
+def _detector_resolved(config: DetectorConfig, resolved: Callable[..., str]) -> DetectorConfig:
+    replace, source, stream = msgspec.structs.replace, config.source, config.stream
+    if isinstance(source, ReplayConfig):
+        source = replace(source, file=resolved(source.file, "source", "file"))
+    if isinstance(stream, Hdf5Config | CborDumpConfig):
+        stream = replace(stream, folder=resolved(stream.folder, "stream", "folder"))
+    broker = config.broker and resolved(config.broker, "broker")
+    return replace(config, source=source, stream=stream, broker=broker)
 
 
 def _without_secrets(value: Any) -> Any:

@@ -37,6 +37,7 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "file_ipc": {"camera": "world"},
     "time_sync": {},
     "instruments.DMM1": {"driver": "labwire.instruments.drivers.simulated:Multimeter"},
+    "detectors.det1": {},
     "writers.disk1": {"address": "tcp://10.0.0.1:9100"},
     "actors.alarm": {"class": "my_lab:Alarm"},
     "alerts.died": {"on": ["actor.died", "instrument.died"], "notify": "alert.raised"},
@@ -127,7 +128,7 @@ def _keys(struct: type[msgspec.Struct], example: Mapping[str, Any], *, is_on: bo
     off = "" if is_on else "#"
     tag = struct.__struct_config__.tag_field
     if tag:
-        yield f"{off}{tag} = {_toml(example[tag])}"
+        yield f"{off}{tag} = {_toml(example.get(tag, struct.__struct_config__.tag))}"
     for field in msgspec.structs.fields(struct):
         key = field.encode_name
         if struct in _WITH_OPTIONS and key == "options":

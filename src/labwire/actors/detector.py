@@ -1,0 +1,469 @@
+"""A detector on the bus: its images go to writers, its state and its runs' results to everybody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from labwire.actors.camera_images import CameraImages
+from labwire.actors.detector_config import CameraImagesConfig, DetectorConfig
+from labwire.actors.detector_recording import DetectorRecorder
+from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.errors import CancelledError, LabwireError, NotFoundError, PeerGoneError, StateError
+from labwire.images.acquisition import Acquisition, RunRequest, Source
+from labwire.images.broker_json import BrokerConfig, read_broker_json
+from labwire.images.build import make_pusher, make_sides
+from labwire.images.stream import ImageStream, StreamResult
+from labwire.operations.detectors import (
+    WAIT_S,
+    DetectorList,
+    DetectorProgress,
+    DetectorRun,
+    Detectors,
+    DetectorStatus,
+)
+from labwire.operations.job import Job, LocalJob
+from labwire.operations.recordable import SessionStart
+from labwire.operations.service import answer_later
+from labwire.sources.image_source import ImageSource
+from labwire.sources.image_sources import image_source_of
+
+T = TypeVar("T")
+
+_STATE_S = 1.0
+_ASK_S = 2.0
+_FORWARD_S = 30.0
+_LOOK_S = 0.1
+_SUBJECT = "detector.should_"
+_LOST = {"writer_lost", "image_failed", "images_dropped", "note_refused", "second_reader"}
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the start of a run may say; what it does not say is as the rig file has it."""
+
+    images: int | None = None
+    rate_hz: float | None = None
+    file_prefix: str | None = None
+    images_per_file: int | None = None
+    run_number: int | None = None
+    run_name: str | None = None
+    wait_writers: int | None = None
+    wait_s: float = WAIT_S
+
+
+class Detector(Actor, Detectors):
+    """Streams the images of one detector."""
+
+    Config = DetectorConfig
+    options: DetectorConfig
+    hears = (_SUBJECT,)
+
+    def __init__(self, context: ActorContext) -> None:
+        super().__init__(context)
+        begin = self._begin_with_session if self.options.run_on_record else None
+        self._recorder = DetectorRecorder(self.name, self.clock.now, begin, self._end_with_session)
+        self.offers = (self._recorder,)
+        self._lock = threading.Lock()
+        self._state = "idle"
+        self._acquisition: Acquisition | None = None
+        self._source: ImageSource
+        self._stream: ImageStream
+        self._broker: BrokerConfig
+        self._run_number: int | None = None
+        self._runs_done = 0
+        self._last_run: DetectorRun | None = None
+        self._last_error = ""
+        self._past = (0.0, 0, 0)
+        self._rates = (0.0, 0.0)
+        self._acquiring = ThreadPoolExecutor(1, "run")  # one run after the other
+        self._aside = ThreadPoolExecutor(4, "detectors")
+
+    def on_start(self) -> None:
+        """Open the source and the sockets; writers may connect from now on."""
+        options = self.options
+        if options.broker is not None:
+            self._broker = read_broker_json(Path(options.broker))
+            for key in self._broker.ignored:
+                self.log.warning("%s: not understood, and ignored: %s", options.broker, key)
+        else:
+            self._broker = BrokerConfig(pusher=options.stream, preview=options.preview, metadata=options.metadata)
+        self._source = self._open_source()
+        pusher = make_pusher(self._broker.pusher, self._on_event)
+        try:
+            self._preview, self._metadata = make_sides(self._broker.preview, self._broker.metadata)
+        except BaseException:
+            pusher.close()
+            raise
+        described = options.messages.self_described
+        self._stream = ImageStream(pusher, preview=self._preview, metadata=self._metadata, self_described=described)
+        if pusher.addresses:
+            self.log.info("images at %s", ", ".join(pusher.addresses))
+        self.every(_STATE_S, self._publish_state)
+        self._publish_state()
+
+    def on_stop(self) -> None:
+        """Take a run back that is on, and close the sockets."""
+        if acquisition := self._acquisition:
+            acquisition.cancel()
+        self._aside.shutdown(wait=False, cancel_futures=True)
+        if hasattr(self, "_source"):
+            self._source.close()  # a source that waits for a camera ends with it
+        self._acquiring.shutdown()
+        if hasattr(self, "_stream"):
+            self._stream.close()
+        self._recorder.stop()
+
+    def on_notify(self, notification: Notification) -> None:
+        """Stream the images of a detector to writers.
+
+        Each of these concerns all detectors, or the one that ``detector`` names.
+
+        Reacts to notifications:
+            ``detector.should_arm``: Prepares a run: START to all writers. ``images``, ``rate_hz``, ``file_prefix``,
+                ``images_per_file``, ``run_number``, ``run_name``, ``wait_writers``, ``wait_s``.
+            ``detector.should_start``: Starts the run that is armed, or a new one with the same fields.
+            ``detector.should_stop``: Ends the run early; what was made is stored.
+            ``detector.should_cancel``: Takes the run back.
+
+        Emits notifications:
+            ``detector.armed``: All writers have answered START; ``run_number``, ``run_name``, ``images``.
+            ``detector.started``: The first image is on its way.
+            ``detector.finished``: A run has ended: images, acknowledged, failed, dropped, missing, ``ok``, ``error``.
+            ``detector.failed``: A run did not start, and why.
+            ``detector.writer_connected``, ``detector.writer_lost``: A writer has come, or gone.
+            ``detector.image_failed``, ``detector.images_dropped``: Images are lost, and why; once for each writer.
+
+        Emits data:
+            ``detector.<name>.state``: Each second, and when it changes: state, run, progress, rates.
+        """
+        subject = str(notification["subject"])
+        if not subject.startswith(_SUBJECT) or notification.get("detector", self.name) != self.name:
+            return
+        try:
+            self._obey(subject.removeprefix(_SUBJECT), notification)
+        except LabwireError as error:
+            self._failed(error)
+        except msgspec.ValidationError as error:
+            self._failed(LabwireError(f"{subject}: {error}"))
+
+    def _obey(self, what: str, notification: Notification) -> None:
+        match what:
+            case "arm" | "start":
+                settings = msgspec.convert({str(key): value for key, value in notification.items()}, RunSettings)
+                self._begin(settings, then_run=what == "start")
+            case "stop":
+                self._stop()
+            case "cancel":
+                self._aside.submit(self._cancel)
+            case _:
+                self.log.warning("%s%s is not known", _SUBJECT, what)
+
+    # --- a run
+
+    def _open_source(self) -> ImageSource:
+        source, channel = self.options.source, self.options.messages.channel
+        if isinstance(source, CameraImagesConfig):
+            return CameraImages(source.camera, channel, self.context.sub_url, self.context.zmq_context)
+        return image_source_of(source, channel)
+
+    def _begin(self, settings: RunSettings, *, then_run: bool) -> Future[DetectorStatus]:
+        """Arm, and run; the answer comes when START is acknowledged."""
+        with self._lock:
+            armed, run_number = self._acquisition, self._run_number
+            if self._state == "armed" and then_run:
+                if settings != RunSettings(wait_s=settings.wait_s):
+                    raise StateError(f"run {run_number} is armed: start it as it is, or cancel it first")
+            elif self._state != "idle":
+                raise StateError(f"{self.name} is {self._state}, with run {run_number}")
+            else:
+                armed = None
+                request = self._request(settings)
+                acquisition: Source = self._source
+                self._acquisition = Acquisition(acquisition, self._stream, request, self.options.messages)
+                self._run_number, self._state = request.run_number, "arming"
+        answer: Future[DetectorStatus] = Future()
+        self._acquiring.submit(self._work, settings, answer, armed is not None, then_run)
+        return answer
+
+    def _request(self, settings: RunSettings) -> RunRequest:
+        options, last = self.options, self._run_number
+        number = settings.run_number
+        if number is None:
+            number = int(time.time()) if last is None else last + 1
+        prefix = options.file_prefix if settings.file_prefix is None else settings.file_prefix
+        return RunRequest(
+            run_number=number,
+            run_name=settings.run_name,
+            images=options.images if settings.images is None else settings.images,
+            file_prefix=prefix or None,
+            images_per_file=settings.images_per_file or options.images_per_file,
+            rate_hz=settings.rate_hz or options.rate_hz,
+        )
+
+    def _work(self, settings: RunSettings, answer: Future[DetectorStatus], armed: bool, then_run: bool) -> None:  # noqa: FBT001
+        """On the thread of the runs."""
+        acquisition = self._acquisition
+        assert acquisition is not None
+        try:
+            if not armed:
+                self._arm(acquisition, settings)
+            if then_run:
+                self._become("running")
+                self.notify("detector.started", **self._about_run())
+            answer.set_result(self._own_status())
+        except Exception as error:
+            self._become("idle")
+            self._failed(error)
+            answer.set_exception(error)
+            return
+        if then_run:
+            self._run(acquisition)
+
+    def _arm(self, acquisition: Acquisition, settings: RunSettings) -> None:
+        if acquisition.stored:
+            self._stream.pusher.wait_for_writers(settings.wait_writers, settings.wait_s)
+        acquisition.arm()
+        self._become("armed")
+        self.notify("detector.armed", **self._about_run(), images=acquisition.images)
+
+    def _run(self, acquisition: Acquisition) -> None:
+        try:
+            result = acquisition.run()
+        except CancelledError:
+            result = self._stream.last_result
+        except Exception as error:
+            self._last_error = str(error)
+            self.log.exception("run %s failed", self._run_number)
+            result = self._stream.last_result
+        self._finished(result)
+
+    def _finished(self, result: StreamResult | None) -> None:
+        if result is None:
+            self._become("idle")
+            return
+        run = msgspec.convert(result.summary(), DetectorRun)
+        with self._lock:
+            self._last_run = run
+            self._runs_done += 1
+        if run.error:
+            self._last_error = run.error
+            self.log.error("%s", run.error)
+        else:
+            said = "cancelled" if run.cancelled else f"{run.images} images in {run.duration_s:.3g} s"
+            self.log.info("run %s: %s", run.run_number, said)
+        self._become("idle")
+        self._recorder.put_run(run)
+        told = {key: value for key, value in msgspec.to_builtins(run).items() if key not in {"sockets", "errors"}}
+        self.notify("detector.finished", detector=self.name, timestamp=self.clock.now(), **told)
+
+    def _failed(self, error: Exception) -> None:
+        self._last_error = str(error)
+        self.log.error("%s", error)
+        self.notify("detector.failed", detector=self.name, reason=str(error), timestamp=self.clock.now())
+
+    def _stop(self) -> None:
+        with self._lock:
+            acquisition, armed = self._acquisition, self._state == "armed"
+            if armed:
+                self._state = "ending"
+        if acquisition is not None:
+            acquisition.stop()
+            if armed:
+                self._acquiring.submit(self._run, acquisition)
+
+    def _cancel(self) -> None:
+        """Not on the loop: writers have half a second to answer."""
+        with self._lock:
+            acquisition, armed = self._acquisition, self._state == "armed"
+            if acquisition is not None:
+                self._state = "ending"
+        if acquisition is None:
+            return
+        acquisition.cancel()
+        if armed:
+            self._finished(self._stream.last_result)
+
+    def _become(self, state: str) -> None:
+        with self._lock:
+            self._state = state
+            if state == "idle":
+                self._acquisition = None
+        self.post(self._publish_state)
+
+    def _about_run(self) -> dict[str, Any]:
+        return {"detector": self.name, "run_number": self._run_number, "timestamp": self.clock.now()}
+
+    # --- sessions
+
+    def _begin_with_session(self, session: SessionStart) -> Future[None]:
+        prefix = "/".join([*Path(session.path).parts[-2:], self.name])
+        return _done_with(self._begin(RunSettings(file_prefix=prefix, run_name=prefix), then_run=True))
+
+    def _end_with_session(self) -> Future[None]:
+        self._stop()
+        return _done_with(self._acquiring.submit(lambda: None))
+
+    # --- what the bus hears
+
+    def _on_event(self, kind: str, data: dict[str, Any]) -> None:
+        """On a thread of the stream: the publisher may be used from any."""
+        text = " ".join(f"{key}={value}" for key, value in data.items())
+        if kind in _LOST:
+            self.log.warning("%s: %s", kind.replace("_", " "), text)
+        else:
+            self.log.info("%s: %s", kind.replace("_", " "), text)
+        self.notify(f"detector.{kind}", detector=self.name, timestamp=self.clock.now(), **data)
+        self.post(self._publish_state)
+
+    def _publish_state(self) -> None:
+        status = self._own_status()
+        then_s, images, image_bytes = self._past
+        now_s = time.monotonic()
+        if now_s - then_s >= _STATE_S / 2:
+            passed_s = now_s - then_s
+            self._rates = (
+                max(status.done_images - images, 0) / passed_s,
+                max(status.image_bytes - image_bytes, 0) / passed_s,
+            )
+            self._past = now_s, status.done_images, status.image_bytes
+        payload = {**msgspec.to_builtins(status), "timestamp": self.clock.now()}
+        self.emit(f"detector.{self.name}.state", payload, numbered=True)
+
+    def _own_status(self) -> DetectorStatus:
+        pusher, now, last = self._stream.pusher, self._stream.progress(), self._last_run
+        rates = self._rates if now is not None else (0.0, 0.0)
+        return DetectorStatus(
+            name=self.name,
+            state=self._state,
+            source=_kind_of(self.options.source),
+            stream=_kind_of(self._broker.pusher),
+            addresses=list(pusher.addresses),
+            preview_address=self._preview.address if self._preview else "",
+            metadata_address=self._metadata.address if self._metadata else "",
+            writers=pusher.waiting_writers if now is None else None,
+            run_number=self._run_number,
+            done_images=now.done_images if now else last.images if last else 0,
+            total_images=now.total_images if now else last.images if last else 0,
+            acknowledged=now.acknowledged if now else (last.acknowledged or 0) if last else 0,
+            failed=now.failed if now else last.failed if last else 0,
+            dropped=now.dropped if now else last.dropped if last else 0,
+            image_bytes=now.image_bytes if now else last.image_bytes if last else 0,
+            images_per_s=rates[0],
+            bytes_per_s=rates[1],
+            runs=self._runs_done,
+            last_run=last,
+            last_error=self._last_error,
+        )
+
+    # --- operations
+
+    def list(self) -> DetectorList:
+        """See `Detectors.list`."""
+        names = self._names()
+        if names == [self.name]:
+            return [self._own_status()]
+        return self._beside(lambda: [self._status_of(name) for name in names])
+
+    def status(self, name: str) -> DetectorStatus:
+        """See `Detectors.status`."""
+        if self._is_own(name):
+            return self._own_status()
+        return self._beside(partial(self._other(name, _ASK_S).status, name))
+
+    def arm(self, name: str, **settings: Any) -> DetectorStatus:
+        """See `Detectors.arm`."""
+        if self._is_own(name):
+            return answer_later(self._begin(RunSettings(**settings), then_run=False))
+        return self._beside(partial(self._other(name).arm, name, **settings))
+
+    def start(self, name: str, **settings: Any) -> DetectorStatus:
+        """See `Detectors.start`."""
+        if self._is_own(name):
+            return answer_later(self._begin(RunSettings(**settings), then_run=True))
+        return self._beside(partial(self._other(name).start, name, **settings))
+
+    def stop(self, name: str) -> DetectorStatus:
+        """See `Detectors.stop`."""
+        if self._is_own(name):
+            self._stop()
+            return self._own_status()
+        return self._beside(partial(self._other(name).stop, name))
+
+    def cancel(self, name: str) -> DetectorStatus:
+        """See `Detectors.cancel`."""
+        if not self._is_own(name):
+            return self._beside(partial(self._other(name).cancel, name))
+
+        def work() -> DetectorStatus:
+            self._cancel()
+            return self._own_status()
+
+        return self._beside(work)
+
+    def wait(self, name: str) -> Job[DetectorProgress, DetectorRun]:
+        """See `Detectors.wait`."""
+        own = self._is_own(name)
+
+        def work(report: Callable[[DetectorProgress], None], cancelled: Callable[[], bool]) -> DetectorRun:
+            pause, told = threading.Event(), None
+            while not cancelled():
+                status = self._own_status() if own else self._other(name, _ASK_S).status(name)
+                progress = msgspec.convert(status, DetectorProgress, from_attributes=True)
+                if progress != told:
+                    report(progress)
+                    told = progress
+                if status.state == "idle":
+                    if status.last_run is None:
+                        raise StateError(status.last_error or f"{name} has had no run yet")
+                    return status.last_run
+                pause.wait(_LOOK_S)
+            raise CancelledError(f"no longer waiting for {name}; its run goes on")
+
+        return LocalJob(work)
+
+    def _is_own(self, name: str) -> bool:
+        if name == self.name:
+            return True
+        if name not in self._names():
+            raise NotFoundError(f"no detector {name!r} in this rig; there are: {', '.join(self._names())}", name=name)
+        return False
+
+    def _names(self) -> list[str]:
+        return [*self.context.rig_config.get("detectors", {self.name: None})]
+
+    def _other(self, name: str, timeout_s: float = _FORWARD_S) -> Detectors:
+        return self.service_of(Detectors, target=name, timeout_s=timeout_s)
+
+    def _status_of(self, name: str) -> DetectorStatus:
+        if name == self.name:
+            return self._own_status()
+        try:
+            return self._other(name, _ASK_S).status(name)
+        except LabwireError as error:
+            return DetectorStatus(name=name, state="unreachable", last_error=str(error))
+
+    def _beside(self, work: Callable[[], T]) -> T:
+        """Do what waits beside the loop; the caller gets the answer when it is there."""
+        return answer_later(self._aside.submit(work))
+
+
+def _done_with(future: Future[Any]) -> Future[None]:
+    done: Future[None] = Future()
+
+    def pass_on(ended: Future[Any]) -> None:
+        error = ended.exception() if not ended.cancelled() else PeerGoneError("the detector ends")
+        done.set_result(None) if error is None else done.set_exception(error)
+
+    future.add_done_callback(pass_on)
+    return done
+
+
+def _kind_of(config: msgspec.Struct) -> str:
+    return str(config.__struct_config__.tag)
