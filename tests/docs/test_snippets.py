@@ -30,6 +30,7 @@ NOT_RUN = {
     "scripts/run --video holiday.mp4": "needs a video of the reader's; tests/cli runs --video with one",
     "scripts/run --camera 0": "needs a camera",
     ".venv/bin/python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
+    ".venv/bin/python -m benchmarks.instruments": "takes minutes; tests/benchmarks runs it with small counts",
 }
 UNTIL_TOLD = ("actor", "run")
 """Commands of labwire that go on until Ctrl-C."""
@@ -84,6 +85,7 @@ def of_every_kind() -> set[str]:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
     folder = tmp_path_factory.mktemp("docs")
     (folder / "my_lab.py").write_text((ROOT / "examples" / "alarm" / "alarm.py").read_text() + BEACON)
+    (folder / "file_ipc_output").mkdir()
     with running_rig(folder, CAMERA_RIG) as running:
         (folder / "my-rig.toml").write_text('name = "my-rig"\n')
         # A worker that starts in the middle of a test would look like one that the test left behind.
