@@ -71,7 +71,7 @@ def _parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vitals", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photo", default="hopper", help="hopper, astronaut, or the path of a photograph of one face")
     parser.add_argument("--seed", type=int, default=1, help="of everything random in the films")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of a film")
+    parser.add_argument("--seconds", type=float, default=45.0, help="length of a film")
     parser.add_argument("--films", nargs="*", help="only films whose name contains one of these")
     parser.add_argument("--quick", action="store_true", help="two short films: shows that it works, not how well")
     parser.add_argument("--out", type=Path, help="folder for vitals.txt and vitals.png")

@@ -74,6 +74,8 @@ def without_pulse(photo: str, seed: int, seconds: float) -> list[Scenario]:
 
 _DARK: dict[str, object] = {"exposure": 0.3, "noise": 3.0}
 
+_LONG_S = 75.0  # variability needs a minute, the arousal proxy 35 s before it tells anything
+
 _FILMS: list[tuple[str, dict[str, object]]] = [
     ("as a webcam sees it", {}),
     ("pulse 0.25 %", {"amplitude": 0.0025}),
@@ -95,6 +97,7 @@ _FILMS: list[tuple[str, dict[str, object]]] = [
     ("25 breaths", {"breaths": 25.0}),
     ("breathing 0.2 px", {"breath_px": 0.2}),
     ("chest sways along", {"motion_px": 2.0, "sway": 0.5, "breathing_aim": None}),
+    ("chest sways by 4 px", {"motion_px": 8.0, "sway": 0.5, "breathing_aim": None}),
     ("10 fps", {"fps": 10.0, "pulse_aim": None}),
     ("15 fps", {"fps": 15.0}),
     ("60 fps", {"fps": 60.0}),
@@ -111,7 +114,9 @@ _FILMS: list[tuple[str, dict[str, object]]] = [
     ("H.264 crf 23", {"codec": "h264", "quality": 23, "pulse_aim": None}),
     ("H.264 crf 30", {"codec": "h264", "quality": 30, "pulse_aim": None}),
     ("no breathing", {"breath_px": 0.0, "breathing_aim": None}),
-    ("arousal: amplitude halves", {"vasoconstriction": 0.5, "pulse_aim": None}),
+    ("arousal: amplitude halves", {"vasoconstriction": 0.5, "pulse_aim": None, "seconds": _LONG_S}),
+    ("variability, 60 bpm", {"bpm": 60.0, "seconds": _LONG_S}),
+    ("variability, 80 bpm, 60 fps", {"bpm": 80.0, "fps": 60.0, "seconds": _LONG_S}),
 ]
 
 _NO_PULSE: list[tuple[str, dict[str, object]]] = [

@@ -1,25 +1,51 @@
 """From signal quality to confidence: how often a value of this quality was right.
 
-The curves are fitted to synthesised films with known truth by ``benchmarks/vitals``, which also shows how well they
-hold: "right" is within 3 beats per minute, or within 1 breath per minute.
+Logistic curves, fitted to films with known truth (see ``docs/explanation/vitals.md``); ``benchmarks/vitals`` shows how
+well they hold. "Right" is within 3 beats per minute, or within 1 breath per minute.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+_LEAST_DB, _MOST_DB = -8.0, 12.0  # beyond, more says no more
+_LEAST_BREATH = 0.03
+"""Percent of the face's height, root mean square: a head that moves takes the chest along by as much."""
+_MOST_FOR_SIZE = 3.0  # a big move alone is no breath
 
 
-def pulse_confidence(*, snr_db: float, apart_bpm: float, snr_of_parts_db: Sequence[float]) -> float:
-    """Return the confidence of a pulse rate, 0 to 1.
+class PulseQuality(NamedTuple):
+    """What tells a pulse from anything else that swings."""
 
-    Args:
-        snr_db: How much the pulse stands out by POS.
-        apart_bpm: How far the rate by CHROM is from it.
-        snr_of_parts_db: How much that rate stands out in each part of the face.
-    """
-    snr_db = min(snr_db, sum(snr_of_parts_db) / len(snr_of_parts_db) + 3)
-    return _logistic(1.5 * (snr_db - 0.5)) if apart_bpm < 5 else 0.0
+    snr_db: float
+    """How much the pulse and its overtone stand out among everything from 0.3 to 4 Hz, by POS."""
+    contrast_db: float
+    """How much the line stands out among its neighbours: what a codec or a move leaves behind is broad."""
+    apart_bpm: float
+    """How far the rate by CHROM is from that by POS: beyond 5, they see different things."""
+    likeness: float
+    """How alike the parts of the face swing, -1 to 1: noise does not."""
+    blood: float
+    """Share of the change of colour that is in the direction in which blood changes it, 0 to 1."""
+
+
+# Weights of the five, and of a constant.
+_PULSE: Final = (0.32, 0.29, -1.0, 1.9, 2.1, -4.3)
+_AGREE_BPM: Final = 5.0
+
+
+def pulse_confidence(quality: PulseQuality) -> float:
+    """Return the confidence of a pulse rate, 0 to 1."""
+    features = (
+        _clipped(quality.snr_db),
+        _clipped(quality.contrast_db),
+        float(quality.apart_bpm > _AGREE_BPM),
+        quality.likeness,
+        quality.blood,
+        1.0,
+    )
+    return _logistic(sum(weight * feature for weight, feature in zip(_PULSE, features, strict=True)))
 
 
 def breathing_confidence(*, snr_db: float, amplitude: float) -> float:
@@ -29,7 +55,12 @@ def breathing_confidence(*, snr_db: float, amplitude: float) -> float:
         snr_db: How much breathing stands out.
         amplitude: Of the chest's motion, percent of the face's height.
     """
-    return _logistic(snr_db - 3) if amplitude > 0.005 else 0.0
+    size = min(5.0 * math.log(max(amplitude, 1e-9) / _LEAST_BREATH), _MOST_FOR_SIZE)
+    return _logistic(0.8 * (snr_db - 4) + size)
+
+
+def _clipped(level_db: float) -> float:
+    return min(max(level_db, _LEAST_DB), _MOST_DB)
 
 
 def _logistic(value: float) -> float:

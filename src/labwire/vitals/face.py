@@ -24,6 +24,7 @@ _SEARCH_WIDTH_PX: Final = 240
 _SMALLEST: Final = 0.11  # of the picture's height; smaller ones are not looked for
 _SCALE_STEP: Final = 1.12
 _NEIGHBOURS: Final = 4
+_DIM: Final = 70.0  # grey level
 
 _SEARCH_S: Final = 2.0  # the whole picture is searched for more faces
 _SEARCH_SOON_S: Final = 0.3  # as long as there is no face, or there may be several
@@ -148,6 +149,9 @@ class FaceWatch:
             return []
         factor = min(1.0, _SEARCH_WIDTH_PX / gray.shape[1])
         shown = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        level = float(shown.mean())
+        if level < _DIM:  # the cascade was taught by daylight
+            shown = cv2.convertScaleAbs(shown, alpha=_DIM / max(level, 4.0))
         per_px = unit / factor
         least, most = max(20, int(smallest / per_px)), max(24, int(largest / per_px))
         found = self._cascade.detectMultiScale(

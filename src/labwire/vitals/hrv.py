@@ -25,19 +25,22 @@ _BELOW, _ABOVE = 0.6, 2.3  # what is kept around the rate; its overtone makes th
 _ODD: Final = 0.25  # an interval that differs by more from those around it is no heart beat
 _LEAST_BEATS: Final = 30
 _LEAST_SHARE: Final = 0.85
+_NO_SNR_DB, _LEAST_SNR_DB, _FULL_SNR_DB = 12.0, 14.5, 17.0  # noise moves beats: below, it is most of what differs
 _BIN_S: Final = 0.05  # of Baevsky's histogram
 _AROUND: Final = 5
 
 
-def hrv_of(wave: NDArray[Any], rate_hz: float, bpm: float, confidence: float) -> Hrv | None:
-    """Return the variability of a pulse wave; None if too many of its beats cannot be told.
+def hrv_of(wave: NDArray[Any], rate_hz: float, bpm: float, snr_db: float) -> Hrv | None:
+    """Return the variability of a pulse wave; None if its beats cannot be told well enough.
 
     Args:
         wave: 60 s of it.
         rate_hz: Samples per second.
         bpm: The mean pulse in it.
-        confidence: Of that pulse.
+        snr_db: How much it stands out.
     """
+    if snr_db < _LEAST_SNR_DB:
+        return None
     beats_s = beat_times(wave, rate_hz, bpm)
     intervals = np.diff(beats_s)
     if len(intervals) < _LEAST_BEATS:
@@ -54,7 +57,7 @@ def hrv_of(wave: NDArray[Any], rate_hz: float, bpm: float, confidence: float) ->
         mean_nn=float(kept.mean()) * 1e3,
         sdnn=float(kept.std(ddof=1)) * 1e3,
         baevsky=_stress_index(kept),
-        confidence=confidence * share,
+        confidence=share * min(1.0, (snr_db - _NO_SNR_DB) / (_FULL_SNR_DB - _NO_SNR_DB)),
     )
 
 

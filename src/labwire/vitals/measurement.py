@@ -48,7 +48,7 @@ class Measurement:
         self._told_steps = 0
         self._hrv: Hrv | None = None
         self._hrv_s = float("-inf")
-        self._confidences: deque[tuple[float, float]] = deque()
+        self._qualities: deque[tuple[float, PulseEstimate]] = deque()
 
     def look(self, frame: Frame, time_s: float) -> None:
         """Take a frame at a time, in seconds from the first one."""
@@ -94,7 +94,7 @@ class Measurement:
         """Somebody else may sit there now."""
         for stage in (self.skin, self.pulse, self.chest, self.breathing, self.arousal):
             stage.reset()
-        self._confidences.clear()
+        self._qualities.clear()
         self._told_steps, self._hrv = 0, None
 
     def _look_at_chest(self, frame: Frame, face: Face, time_s: float) -> None:
@@ -109,9 +109,9 @@ class Measurement:
         estimate = self.pulse.estimate(time_s)
         if estimate is None:
             return None
-        self._confidences.append((time_s, estimate.confidence))
-        while time_s - self._confidences[0][0] > HRV_WINDOW_S - PULSE_WINDOW_S:
-            self._confidences.popleft()
+        self._qualities.append((time_s, estimate))
+        while time_s - self._qualities[0][0] > HRV_WINDOW_S - PULSE_WINDOW_S:
+            self._qualities.popleft()
         return estimate if estimate.confidence >= self._least else None
 
     def _breathing(self, time_s: float) -> BreathingEstimate | None:
@@ -147,11 +147,11 @@ class Measurement:
         )
 
     def _variability(self, time_s: float, pulse: PulseEstimate) -> Hrv | None:
-        worst = min(confidence for _, confidence in self._confidences)
         wave = self.pulse.wave(HRV_WINDOW_S)
-        if wave is None or worst < self._least:
+        if wave is None or min(one.confidence for _, one in self._qualities) < self._least:
             self._hrv = None
         elif time_s - self._hrv_s >= _HRV_EVERY_S:
             self._hrv_s = time_s
-            self._hrv = hrv_of(wave, RATE_HZ, pulse.bpm, worst)
+            snr_db = float(np.mean([one.quality.snr_db for _, one in self._qualities]))
+            self._hrv = hrv_of(wave, RATE_HZ, pulse.bpm, snr_db)
         return self._hrv

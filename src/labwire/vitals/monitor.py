@@ -106,7 +106,7 @@ class VitalsMonitor:
     def _scene(self, frame: Frame) -> Scene:
         face = self.measurement.faces.face
         if face is None:
-            return Scene(width=frame.width, height=frame.height, faces=0)
+            return Scene(width=frame.width, height=frame.height, faces=0, brightness=float(frame.gray.mean()))
         reach = face.size * 0.4
         left, right = (max(0, int((face.centre_x + side * reach) / frame.scale)) for side in (-1, 1))
         top, bottom = (max(0, int((face.centre_y + side * reach) / frame.scale)) for side in (-1, 1))

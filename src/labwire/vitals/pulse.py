@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from labwire.errors import needs_extra
-from labwire.vitals.confidence import pulse_confidence
+from labwire.vitals.confidence import PulseQuality, pulse_confidence
 from labwire.vitals.grid import EvenGrid
 from labwire.vitals.projection import PulseWave
 from labwire.vitals.rate_fit import RateFit
@@ -28,10 +28,14 @@ GAP_S: Final = 1.0
 
 _COUNT: Final = round(WINDOW_S * RATE_HZ)
 _RATES_HZ: Final = (0.67, 3.0)  # 40 to 180 beats per minute
-_BAND_HZ: Final = (0.6, 4.0)
+_BAND_HZ: Final = (0.3, 4.0)
 _WIDTH_HZ: Final = 0.12
 _LINE_HZ, _DRIFT_HZ = 0.05, 0.015
 _POS, _CHROM = 0, 1
+# How blood changes red, green and blue (de Haan and van Leest, "Improved motion robustness of remote-PPG by using the
+# blood volume pulse signature", Physiol. Meas. 2014), without what all three have in common.
+_BLOOD: Final = (-0.684, 0.729, -0.042)
+_ACROSS: Final = (0.408, 0.408, -0.816)
 
 
 class PulseEstimate(NamedTuple):
@@ -40,8 +44,7 @@ class PulseEstimate(NamedTuple):
     bpm: float
     confidence: float
     """0 to 1."""
-    snr_db: float
-    """How much the pulse stands out by POS, in dB."""
+    quality: PulseQuality
 
 
 class PulseMeter:
@@ -96,11 +99,39 @@ class PulseMeter:
         power = self._spectrum.power(waves)
         line = self._spectrum.line(power[_POS, 0])
         chrom = self._spectrum.line(power[_CHROM, 0])
-        snr_of_parts = [self._spectrum.snr_db(power[_POS, part], line.hz) for part in range(1, TRACES)]
-        confidence = pulse_confidence(
+        quality = PulseQuality(
             snr_db=line.snr_db,
+            contrast_db=self._spectrum.contrast_db(power[_POS, 0], line.hz),
             apart_bpm=abs(line.hz - chrom.hz) * 60,
-            snr_of_parts_db=snr_of_parts,
+            likeness=_likeness(self._spectrum.near(waves[_POS, 1:], line.hz)),
+            blood=_blood(self._spectrum.near(_tint(self._levels).T, line.hz)),
         )
         bpm = self._fit.mean_hz(waves[_POS, 0], self._spectrum.refine(waves[_POS, 0], line.hz)) * 60
-        return PulseEstimate(bpm, confidence, line.snr_db)
+        return PulseEstimate(bpm, pulse_confidence(quality), quality)
+
+
+def _tint(levels: Floats) -> Floats:
+    """Return how colours change, (steps, 3), without what all three do."""
+    change = levels / levels.mean(axis=0) - 1
+    return change - change.mean(axis=1, keepdims=True)
+
+
+def _likeness(parts: NDArray[np.complex128]) -> float:
+    """Return the mean correlation of each two parts, -1 to 1.
+
+    Args:
+        parts: Their spectra near the line, (parts, points).
+    """
+    size = np.sqrt((np.abs(parts) ** 2).sum(axis=1))
+    alike = np.real(parts @ parts.conj().T) / np.maximum(np.outer(size, size), 1e-30)
+    return float(alike[np.triu_indices(len(parts), 1)].mean())
+
+
+def _blood(tint: NDArray[np.complex128]) -> float:
+    """Return the share of a change of colour that blood could have made, 0 to 1.
+
+    Args:
+        tint: Spectra of red, green and blue near the line, (3, points).
+    """
+    along, across = (float((np.abs(np.array(axis) @ tint) ** 2).sum()) for axis in (_BLOOD, _ACROSS))
+    return along / max(along + across, 1e-30)

@@ -54,11 +54,14 @@ class RateFit:
         rate = centre
         waves, slopes = self._waves(rate)
         shape = _solved((waves * self._taper).T @ waves, (waves * self._taper).T @ wave)
+        best = np.inf, line_hz
         for _ in range(_STEPS):
             waves, slopes = self._waves(rate)
             bend = (slopes @ shape[: slopes.shape[1]])[:, None] * self._phase
             rest = (wave - waves @ shape)[:, None] * self._taper
             noise = float((rest**2).sum() / (self._taper**2).sum())
+            if noise < best[0]:
+                best = noise, float(rate[0] + rate[2] / 3)
             columns = np.concatenate([waves, bend], axis=1) * self._taper
             aim = (wave + bend @ rate) * self._taper[:, 0]
             prior = np.zeros(columns.shape[1])
@@ -68,7 +71,8 @@ class RateFit:
             found = _solved(columns.T @ columns + np.diag(prior), wanted)
             shape, rate = found[:-3], found[-3:]
             rate[0] = np.clip(rate[0], line_hz - 2 * self._prior_hz[0], line_hz + 2 * self._prior_hz[0])
-        return float(rate[0] + rate[2] / 3)
+        # A fit that did not settle is worth less than the line.
+        return best[1] if abs(best[1] - line_hz) < 2 * self._prior_hz[0] else line_hz
 
     def _waves(self, rate: Floats) -> tuple[Floats, Floats]:
         """Return the columns that make up a wave, and how those that turn change with the phase."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FINE: Final = 8  # zero padding: points per width of a line
 _OVERTONE: Final = 0.5
+_BESIDE: Final = (1.4, 3.75)  # widths of a line
 _FLAT_EDGE: Final = 0.1  # of the length, at each end
 
 
@@ -75,12 +76,26 @@ class Spectrum:
     def refine(self, wave: NDArray[Any], hz: float) -> float:
         """Return the mean rate of one wave over its whole length, near a rate that is about right."""
         power = self._power(wave, self._flat_taper)
-        reach = round(self._width_hz / self._step_hz)
+        # At half the rate stands nothing, but its overtone would be the line.
+        reach = round(min(self._width_hz, 0.25 * hz) / self._step_hz)
         middle = round(hz / self._step_hz)
         near = np.arange(max(1, middle - reach), middle + reach + 1)
         score = power[near] + power[2 * near]
         at = int(np.argmax(score))
         return float(near[at] + _vertex(score, at)) * self._step_hz
+
+    def contrast_db(self, power: Floats, hz: float) -> float:
+        """Return how much stronger a line is than what is just beside it, in dB."""
+        away = np.abs(self._hz - hz)
+        line = float(power[away <= self._width_hz].mean())
+        beside = float(power[(away > _BESIDE[0] * self._width_hz) & (away <= _BESIDE[1] * self._width_hz)].mean())
+        return float(10 * np.log10(max(line, 1e-30) / max(beside, 1e-30)))
+
+    def near(self, waves: NDArray[Any], hz: float) -> NDArray[np.complex128]:
+        """Return the spectra of waves, along the last axis, within a line's width of a rate."""
+        flat = waves - (waves @ self._trend) @ self._trend.T
+        inside = np.abs(self._hz - hz) <= self._width_hz
+        return np.fft.rfft(flat * self._taper, self._size)[..., inside]
 
     def snr_db(self, power: Floats, hz: float) -> float:
         """Return how much a line and its overtone stand out, in dB."""

@@ -13,6 +13,7 @@ _SMALLEST, _BIGGEST = 0.14, 0.62  # face height over picture height
 _SMALLEST_PX = 60
 _OFF_CENTRE_X, _TOP, _BOTTOM = 0.27, 0.12, 0.68  # of the picture
 _DARK, _BRIGHT = 38.0, 225.0  # mean of a face's grey levels
+_DARK_ROOM, _WHITE_ROOM = 25.0, 240.0  # of a picture without a face: it may be there
 _MOST_SATURATED = 0.12
 _CHEST_BEGINS, _CHEST_NEEDED = 1.35, 0.35  # face heights below the face's top
 _SETTLE_S = 0.7
@@ -49,7 +50,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     size: float = 0.0
     """Height of the face, chin to forehead, pixels."""
     brightness: float = 128.0
-    """Mean of the face's grey levels, 0 to 255."""
+    """Mean of the grey levels of the face, or of the picture if there is none, 0 to 255."""
     saturated: float = 0.0
     """Share of the face's pixels that are white, 0 to 1."""
     fps: float | None = None
@@ -64,7 +65,9 @@ def judge(scene: Scene) -> tuple[StatusCode, str]:
 
 def _worst(scene: Scene) -> tuple[StatusCode, str]:
     if not scene.faces:
-        return StatusCode.NO_FACES_FOUND, ""
+        if scene.brightness < _DARK_ROOM:
+            return StatusCode.IMAGE_TOO_DARK, ""
+        return (StatusCode.IMAGE_TOO_BRIGHT if scene.brightness > _WHITE_ROOM else StatusCode.NO_FACES_FOUND), ""
     if scene.faces > 1:
         return StatusCode.MORE_THAN_ONE_FACE_FOUND, ""
     share = scene.size / scene.height

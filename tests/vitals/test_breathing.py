@@ -1,0 +1,61 @@
+"""Breathing from motion: rate and traces, right or withheld."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labwire.vitals.breathing import BreathingEstimate, BreathingMeter, Traces
+from labwire.vitals.chest import BLOCKS
+from labwire.vitals.config import VitalsConfig
+from tests.vitals.signals import Floats, breath, times
+
+GATE = VitalsConfig().least_confidence
+EVEN = np.full((2, BLOCKS), 1 / BLOCKS)
+
+
+def shown_to(meter: BreathingMeter, moments: Floats, up: Floats) -> tuple[BreathingEstimate | None, list[Traces]]:
+    traces = [meter.add(moment, np.full((2, BLOCKS), one), EVEN) for moment, one in zip(moments, up, strict=True)]
+    return meter.estimate(moments[-1]), traces
+
+
+@pytest.mark.parametrize("per_min", [6.0, 8.0, 15.0, 25.0, 40.0])
+def test_rate_is_found(per_min: float) -> None:
+    moments = times(32, 15)
+    found, _ = shown_to(BreathingMeter(), moments, breath(moments, per_min))
+    assert found is not None
+    assert found.breaths_per_min == pytest.approx(per_min, abs=0.15)
+    assert found.confidence > 0.9
+
+
+def test_nothing_is_told_before_the_window_is_full_or_after_a_gap() -> None:
+    meter, moments = BreathingMeter(), times(29, 15)
+    assert shown_to(meter, moments, breath(moments, 15))[0] is None
+    more = times(5, 15) + 31
+    assert shown_to(meter, more, breath(more, 15))[0] is None
+
+
+def test_a_chest_that_does_not_move_does_not_breathe() -> None:
+    told = 0
+    for seed in range(20):
+        moments = times(31, 15)
+        found, _ = shown_to(BreathingMeter(), moments, breath(moments, 15, amplitude=0.0, seed=seed))
+        told += found is not None and found.confidence >= GATE
+    assert told == 0
+
+
+def test_trace_is_around_zero_whatever_the_posture() -> None:
+    moments = times(60, 15)
+    _, traces = shown_to(BreathingMeter(), moments, 7 + 0.03 * moments + breath(moments, 15, noise=0.0))
+    upper = np.array([trace.upper for trace in traces])[-450:]
+    assert abs(upper.mean()) < 0.5
+    assert np.corrcoef(upper, breath(moments, 15, noise=0.0)[-450:])[0, 1] > 0.95
+
+
+def test_part_that_does_not_show_has_no_trace() -> None:
+    meter = BreathingMeter()
+    moved = np.ones((2, BLOCKS))
+    moved[1] = np.nan
+    weights = EVEN.copy()
+    weights[1] = 0
+    assert meter.add(0.0, moved, weights) == Traces(upper=0.0, lower=None)
