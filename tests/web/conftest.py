@@ -12,11 +12,11 @@ from labwire.testing.rig import EYES, RunningRig, running_rig
 RIG = (
     EYES
     + """
-[instruments.DMM1]
+[instruments.web_DMM1]
 driver = "simulated_multimeter"
 queue = "socket"
 
-[instruments.SLOW1]
+[instruments.web_SLOW1]
 driver = "simulated_slow"
 queue = "socket"
 """

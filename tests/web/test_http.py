@@ -19,11 +19,11 @@ def test_operations_that_look(url: str) -> None:
     assert {"steward", "eyes", "recorder", "web"} <= {actor["name"] for actor in actors.json}
     assert get(url, "/api/rig/status").json["name"] == "test-rig"
     wait_until(lambda: get(url, "/api/bus/last?prefix=bus.stats").json)
-    assert get(url, "/api/instruments/describe?name=DMM1").json["verbs"]
+    assert get(url, "/api/instruments/describe?name=web_DMM1").json["verbs"]
 
 
 def test_a_command_and_its_value(url: str) -> None:
-    done = post(url, "/api/instruments/call", {"name": "DMM1", "verb": "MEASURE_VOLTAGE", "params": {"range": 10.0}})
+    done = post(url, "/api/instruments/call", {"name": "web_DMM1", "verb": "MEASURE_VOLTAGE"})
     assert done.status == 200, done.body
     assert isinstance(done.json["value"], float)
 
@@ -55,8 +55,8 @@ def test_changes_are_logged_with_who_and_from_where(web_rig: RunningRig, url: st
         ("POST", "/api/record/start", {"name": "../up"}, 422, "InvalidNameError"),
         ("POST", "/api/record/start", b" " * (1 << 20) + b"{}", 413, "TooLargeError"),
         ("POST", "/api/actors/stop", {"name": "nobody"}, 404, "NotFoundError"),
-        ("POST", "/api/instruments/call", {"name": "DMM1", "verb": "FLY"}, 404, "NotFoundError"),
-        ("POST", "/api/instruments/call", {"name": "DMM1", "verb": "X", "timeout_ms": 0}, 400, "UsageError"),
+        ("POST", "/api/instruments/call", {"name": "web_DMM1", "verb": "FLY"}, 404, "NotFoundError"),
+        ("POST", "/api/instruments/call", {"name": "web_DMM1", "verb": "X", "timeout_ms": 0}, 400, "UsageError"),
         ("POST", "/api/notify", {"subject": ""}, 422, "InvalidNameError"),
         ("POST", "/api/notify", {"subject": "a", "fields": {"topic": 1}}, 400, "UsageError"),
         ("POST", "/api/publish", {"topic": "\x00"}, 422, "InvalidNameError"),
@@ -110,7 +110,7 @@ def test_long_work_is_a_job(url: str) -> None:
 
 
 def test_a_job_is_cancelled(url: str) -> None:
-    commands = [{"name": "SLOW1", "verb": "SLEEP", "params": {"seconds": 0.2}}] * 200
+    commands = [{"name": "web_SLOW1", "verb": "SLEEP", "params": {"seconds": 0.2}}] * 200
     started = post(url, "/api/instruments/run", {"commands": commands, "stop_on_error": False})
     assert started.status == 202, started.body
     path = started.headers["location"]
@@ -134,7 +134,7 @@ def test_for_machines(url: str) -> None:
     assert "labwire_up 1.0" in text
     assert re.search(r"^labwire_bus_messages_total \d", text, re.MULTILINE)
     assert 'labwire_actor_running{actor="eyes"} 1.0' in text
-    assert 'labwire_instrument_failed_total{instrument="DMM1"} 0.0' in text
+    assert 'labwire_instrument_failed_total{instrument="web_DMM1"} 0.0' in text
     assert "labwire_recording_dropped_total 0.0" in text, "zero from the start"
     assert "# TYPE labwire_bus_messages_total counter" in text
 

@@ -200,7 +200,7 @@ export function Sessions() {
               <tbody>
                 {shown.map((one) => (
                   <tr key={one.name} onClick={() => (open.value = one.name)}>
-                    <td>
+                    <td class="session-name">
                       <button type="button" class="link">
                         {one.name}
                       </button>
@@ -208,7 +208,7 @@ export function Sessions() {
                     <td>
                       <Pill level={levelOf(one.state)}>{one.state}</Pill>
                     </td>
-                    <td>{moment(one.start_epoch_us)}</td>
+                    <td class="number">{moment(one.start_epoch_us)}</td>
                     <td class="right number">{duration(one.duration_s)}</td>
                     <td class="right number">{bytes(one.size_bytes)}</td>
                     <td class="right number wide-only">{count(one.messages)}</td>

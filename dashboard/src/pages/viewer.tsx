@@ -246,7 +246,8 @@ class Stage {
   }
 
   private drawGaze(context: CanvasRenderingContext2D, view: View): void {
-    const gaze = [...newest.peek().values()].filter((one) => one.topic.startsWith(GAZE)).at(-1);
+    const all = [...newest.peek().values()].filter((one) => one.topic.startsWith(GAZE));
+    const gaze = all.sort((a, b) => Number(a.payload.timestamp) - Number(b.payload.timestamp)).at(-1);
     const position = gaze?.payload.norm_pos;
     if (!gaze || !Array.isArray(position) || !this.last?.topic.startsWith("frame.")) return;
     if (Number(this.last.payload.timestamp) - Number(gaze.payload.timestamp) > 1) return;

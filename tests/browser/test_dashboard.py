@@ -1,0 +1,243 @@
+"""The dashboard as a person uses it, on the demo rig, in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labwire.client import Rig
+from labwire.rig.demo import DEMO_TOML
+from labwire.testing import wait_until
+from labwire.testing.rig import RunningRig, running_rig
+from tests.web.http_kit import get
+
+PAGES = ("overview", "images", "plots", "instruments", "sessions", "bus")
+
+
+def open_page(page: Any, title: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=title).click()
+    page.get_by_role("main", name=title).wait_for()
+
+
+def number_of(page: Any, selector: str, attribute: str) -> Callable[[], int]:
+    return lambda: int(page.locator(selector).get_attribute(attribute) or 0)
+
+
+def test_the_overview_tells_how_the_rig_is(page: Any) -> None:
+    table = page.get_by_role("region", name="Parts of the rig").get_by_role("table")
+    for name in ("world", "eyes", "recorder", "page_DMM1", "page_SCOPE1"):
+        table.get_by_role("button", name=name, exact=True).wait_for()
+    table.get_by_role("button", name="world", exact=True).click()
+    dialog = page.get_by_role("dialog", name="world")
+    dialog.get_by_text("labwire.actors.camera:Camera").wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+
+
+def test_frames_change(page: Any) -> None:
+    open_page(page, "Images")
+    frames = number_of(page, ".picture canvas", "data-frames")
+    wait_until(lambda: frames() > 20)
+    page.get_by_text("640 \u00d7 480").wait_for()
+    page.locator(".picture canvas").hover()
+    page.get_by_text("x 3").first.wait_for()
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Step").wait_for()
+    page.get_by_label("Contrast").select_option("percentile")
+    page.get_by_label("Colours").select_option("viridis")
+    page.get_by_role("button", name="1:1").click()
+    page.get_by_role("button", name="Go on").click()
+    before = frames()
+    wait_until(lambda: frames() > before + 5)
+
+
+def test_a_plot_moves(page: Any) -> None:
+    open_page(page, "Plots")
+    points = number_of(page, ".uplot", "data-points")
+    wait_until(lambda: points() > 100)
+    page.get_by_label("Filter").fill("confidence")
+    page.locator("details", has_text="pupil.1.2d").get_by_label("confidence").check()
+    page.get_by_text("pupil.1.2d confidence").first.wait_for()
+    wait_until(lambda: points() > 100)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Clear").click()
+    page.get_by_text("Nothing chosen").wait_for()
+
+
+def test_an_instrument_is_called(page: Any) -> None:
+    open_page(page, "Instruments")
+    form = page.get_by_role("form", name="MEASURE_VOLTAGE")
+    form.get_by_label("range").fill("10")
+    form.get_by_role("button", name="Send").click()
+    page.locator(".latest output").wait_for()
+    assert abs(float(page.locator(".latest output").inner_text()) - 3.14) < 0.2
+    history = page.get_by_role("region", name="History")
+    history.get_by_text("MEASURE_VOLTAGE").wait_for()
+    form.get_by_label("range").fill("99999")
+    form.get_by_role("button", name="Send").click()
+    assert form.get_by_label("range").evaluate("input => input.validity.rangeOverflow"), "checked before it is sent"
+
+
+def test_a_session_is_recorded_and_found(page: Any, demo_rig: RunningRig) -> None:
+    open_page(page, "Sessions")
+    page.get_by_label("Name").fill("from the page")
+    page.get_by_label("Name").press("R")  # a letter here, not a command
+    page.get_by_label("Name").fill("from the page")
+    page.get_by_role("button", name="Start recording").click()
+    page.get_by_role("banner").get_by_text("REC 0:").wait_for()
+    page.keyboard.press("M")
+    page.get_by_role("dialog", name="Put a mark").get_by_label("What happened").fill("here")
+    page.keyboard.press("Enter")
+    page.get_by_text("marked: here").wait_for()
+    page.locator("main").focus()
+    page.keyboard.press("r")
+    page.get_by_role("dialog", name="Stop recording?").get_by_role("button", name="Go on").click()
+    page.get_by_role("banner").get_by_text("REC 0:").wait_for()
+    page.keyboard.press("r")
+    page.get_by_role("dialog", name="Stop recording?").get_by_role("button", name="Stop recording").click()
+    page.get_by_role("banner").get_by_text("not recording").wait_for()
+    row = page.get_by_role("row", name="from the page/000")
+    row.get_by_text("complete").wait_for()
+    assert (demo_rig.folder / "recordings" / "from the page" / "000" / "session.json").exists()
+    row.get_by_role("button").click()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+
+
+def test_keys_and_help(page: Any) -> None:
+    page.locator("main").focus()
+    page.keyboard.press("?")
+    help_ = page.get_by_role("dialog", name="Help")
+    help_.get_by_text("Start recording").wait_for()
+    help_.get_by_label("Your name").fill("Ada")
+    help_.get_by_label("Colours").select_option("dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    help_.get_by_label("Colours").select_option("auto")
+    page.keyboard.press("Escape")
+    help_.wait_for(state="detached")
+
+
+def test_the_bus(page: Any, demo_rig: RunningRig) -> None:
+    open_page(page, "Bus")
+    page.get_by_role("region", name="Topics").get_by_role("button", name="recorder.state").click()
+    page.get_by_role("region", name="Messages").get_by_text("recorder.state").first.wait_for()
+    page.get_by_role("region", name="Payload").get_by_text("free_bytes").wait_for()
+    page.get_by_role("tab", name="Documentation").click()
+    page.get_by_role("button", name="Ask them").click()
+    page.get_by_text("SimulatedEyes").wait_for()
+    page.get_by_role("tab", name="Send").click()
+    with demo_rig.connect() as rig, rig.subscribe("notify.by_hand") as bus:
+        form = page.get_by_role("region", name="Notify")
+        form.get_by_label("Subject").fill("by_hand")
+        form.get_by_label("Fields").fill('{"n": 7}')
+        form.get_by_role("button", name="Send").click()
+        assert bus.recv(20).payload["n"] == 7
+    page.get_by_role("tab", name="Log").click()
+    page.get_by_text("notify {").first.wait_for()
+
+
+def test_what_dies_is_red_and_comes_back(browser: Any, tmp_path: Path) -> None:
+    """In a rig of its own: what it starts anew would count as left behind by others."""
+    toml = DEMO_TOML.replace("[instruments.", "[instruments.kill_")
+    with running_rig(tmp_path, toml, web=True) as rig, rig.connect() as client:
+        wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"})
+        page = browser.new_page()
+        page.goto(rig.ready.web)
+        page.get_by_text("all well").wait_for()
+        kill_a_worker(page, client)
+        stop_the_server(page, client)
+        page.close()
+
+
+def kill_a_worker(page: Any, client: Rig) -> None:
+    [scope] = [status for status in client.instruments.list() if status.name == "kill_SCOPE1"]
+    assert scope.pid
+    page.evaluate(
+        """() => { window.seen = []; new MutationObserver(() => { const row = [...document.querySelectorAll('tr')]
+        .find(row => row.innerText.startsWith('kill_SCOPE1')); if (row) window.seen.push(row.className); })
+        .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true}); }"""
+    )
+    os.kill(scope.pid, signal.SIGKILL)
+    wait_until(lambda: "bad" in page.evaluate("window.seen"))
+    page.get_by_text("all well").wait_for()
+
+
+def stop_the_server(page: Any, client: Rig) -> None:
+    open_page(page, "Images")
+    frames = number_of(page, ".picture canvas", "data-frames")
+    wait_until(lambda: frames() > 5)
+    client.actors.stop("web")
+    page.get_by_role("alert").get_by_text("No connection to the rig").wait_for()
+    client.actors.restart("web")
+    page.get_by_role("alert").wait_for(state="detached")
+    seen = frames()
+    wait_until(lambda: frames() > seen + 5)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Any, axe: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(axe)  # the policy of the page does not bind its owner
+    for name in PAGES:
+        open_page(page, name.capitalize())
+        page.locator(".card").first.wait_for()
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        serious = [
+            (name, one["id"], one["nodes"][0]["html"][:200], one["nodes"][0]["failureSummary"])
+            for one in found["violations"]
+            if one["impact"] in {"serious", "critical"}
+        ]
+        assert serious == []
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_hangs_over_the_edge(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 720})
+    for name in PAGES:
+        open_page(page, name.capitalize())
+        page.locator(".card").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+def test_memory_stays_where_it_is(page: Any, soak: Callable[[int, int], int]) -> None:
+    def walk(times: int) -> None:
+        for turn in range(times):
+            page.evaluate(f"location.hash = '#/{PAGES[turn % len(PAGES)]}'")
+            page.wait_for_timeout(20)
+
+    def heap_bytes() -> int:
+        page.evaluate("location.hash = '#/overview'")
+        page.wait_for_timeout(300)
+        page.evaluate("for (let n = 0; n < 5; n++) gc()")
+        return page.evaluate("performance.memory.usedJSHeapSize")
+
+    walk(60)
+    before = heap_bytes()
+    walk(soak(60, 500))
+    after = heap_bytes()
+    assert after < 1.1 * before + 1_000_000, f"{before} bytes before, {after} after"
+
+
+def test_the_first_paint_is_quick_and_nothing_comes_from_outside(page: Any, demo_rig: RunningRig) -> None:
+    asked = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert asked
+    assert all(address.startswith(demo_rig.ready.web) for address in asked), asked
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)")
+    print(json.dumps({"first_paint_ms": paint}))
+
+
+def test_a_second_browser_changes_nothing_for_the_first(page: Any, browser: Any, demo_rig: RunningRig) -> None:
+    other = browser.new_page()
+    other.goto(f"{demo_rig.ready.web}/#/images")
+    other.locator(".picture canvas").wait_for()
+    open_page(page, "Images")
+    frames = number_of(page, ".picture canvas", "data-frames")
+    wait_until(lambda: frames() > 10)
+    other.close()
+    assert get(demo_rig.ready.web, "/ready").status == 200
+    assert Path(demo_rig.folder).exists()
