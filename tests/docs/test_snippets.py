@@ -32,8 +32,10 @@ NOT_RUN = {
     ".venv/bin/python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.instruments": "takes minutes; tests/benchmarks runs it with small counts",
 }
-UNTIL_TOLD = ("actor", "run")
+UNTIL_TOLD = ("actor", "replay", "run")
 """Commands of labwire that go on until Ctrl-C."""
+RIGS = ("replay", "run")
+"""Those that are rigs themselves, and say when they are ready."""
 
 CAMERA_RIG = """
 name = "docs"
@@ -143,11 +145,11 @@ def run_command(rig: RunningRig, words: list[str]) -> None:
 
 
 def run_until_told(rig: RunningRig, words: list[str]) -> None:
-    options = ["--remote-port", "0"] if words[0] == "run" else []
+    options = ["--remote-port", "0"] if words[0] in RIGS else []
     command = [sys.executable, "-m", "labwire", *words, *options]
     with running_process(command, env=rig.env, cwd=rig.folder) as process:
         assert process.stdout
-        if words[0] == "run":
+        if words[0] in RIGS:
             assert process.stdout.readline(), process.communicate()  # the banner: it runs
         else:
             name = words[1].partition(":")[2].lower()

@@ -163,7 +163,11 @@ _COMMANDS = (
     ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )
-_OWN_MODULES = {"record": "labwire.cli.record:app", "instruments": "labwire.cli.instruments:app"}
+_OWN_MODULES = {
+    "record": "labwire.cli.record:app",
+    "instruments": "labwire.cli.instruments:app",
+    "replay": "labwire.cli.replay:app",
+}
 """Services that have more commands than operations."""
 _ELSEWHERE = {"rig"}
 """Services whose operations are commands above: ``status`` and ``config show``."""

@@ -26,6 +26,7 @@ from labwire.names import check_subject
 from labwire.operations.actors import Actors
 from labwire.operations.bus import BusOperations
 from labwire.operations.recording import Recording
+from labwire.operations.replay import Replay
 from labwire.operations.rig import RigOperations, RigStatus
 from labwire.operations.service import Operation, Service, client_of
 from labwire.wire.bus_message import BusMessage, Part, encode_message, notification_topic
@@ -77,7 +78,8 @@ class Rig:
     under way fails.
 
     Attributes:
-        record: Start, stop, list and repair sessions.
+        record: Start, stop, list, check and repair sessions; put marks.
+        replay: Pause, seek, speed of a replay.
         actors: List, restart and stop the actors.
         bus: Last values and statistics of the bus.
         rig: Status and configuration.
@@ -96,6 +98,7 @@ class Rig:
         self.actors: Actors = self.service(Actors)
         self.bus: BusOperations = self.service(BusOperations)
         self.rig: RigOperations = self.service(RigOperations)
+        self.replay: Replay = self.service(Replay)
         self.instruments: RigInstruments = rig_instruments(self._connections.rpc)
 
     def __enter__(self) -> Self:

@@ -16,6 +16,7 @@ SERVICES: dict[str, str] = {
     "actors": "labwire.operations.actors:Actors",
     "bus": "labwire.operations.bus:BusOperations",
     "record": "labwire.operations.recording:Recording",
+    "replay": "labwire.operations.replay:Replay",
     "instruments": "labwire.operations.instruments:Instruments",
     "detectors": "labwire.operations.detectors:Detectors",
     "writers": "labwire.operations.writers:Writers",

@@ -52,6 +52,9 @@ class PldataRecord(NamedTuple):
     timestamp: float
     end: int
     """Where it ends in the file."""
+    topic_at: int
+    topic_bytes: int
+    payload_at: int
 
 
 def read_records(data: bytes | mmap.mmap) -> Iterator[PldataRecord]:
@@ -70,11 +73,12 @@ def _read_record(data: bytes | mmap.mmap, at: int) -> PldataRecord | None:
     if len(head) < 2 or head[0] != _LIST_OF_TWO:
         return None
     if 0xA0 <= head[1] < 0xC0:
-        at += 2 + (head[1] & 0x1F)
+        topic_at, topic_bytes = at + 2, head[1] & 0x1F
     elif width := _STR.get(head[1]):
-        at += 2 + width + int.from_bytes(head[2 : 2 + width], "big")
+        topic_at, topic_bytes = at + 2 + width, int.from_bytes(head[2 : 2 + width], "big")
     else:
         return None
+    at = topic_at + topic_bytes
     head = data[at : at + 5]
     width = _BIN.get(head[0]) if head else None
     if width is None or len(head) < 1 + width:
@@ -87,4 +91,4 @@ def _read_record(data: bytes | mmap.mmap, at: int) -> PldataRecord | None:
         timestamp = peek_header(data[start:end]).timestamp
     except ProtocolError:
         return None
-    return None if timestamp is None else PldataRecord(timestamp, end)
+    return None if timestamp is None else PldataRecord(timestamp, end, topic_at, topic_bytes, start)
