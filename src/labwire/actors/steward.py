@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from labwire.bus.tap import Tap
 from labwire.bus.traffic import LastValues, ReaderWatch, TopicCounter
 from labwire.errors import LabwireError, PeerError
 from labwire.names import MAX_NAME_CHARS, MAX_TOPIC_BYTES
-from labwire.operations.bus import BusOperations, BusStats, GapReport
+from labwire.operations.bus import BusOperations, BusStats, GapReport, StatsHistory
 from labwire.operations.bus import LastValues as LastValueList
 from labwire.strict import Strict
 from labwire.wire.bus_message import decode_payload
@@ -31,6 +32,9 @@ _MAX_REPORTED = 1000
 _MAX_GAPS_OF_READER = 100
 _OWN = _LOGGING, _REPORT, _RECORDER = b"logging.", b"bus.report", b"recorder.state"
 NOISY_HZ = 10.0
+HISTORY = 300
+"""Seconds of statistics that are kept."""
+_KEPT_TOPICS = 30
 
 
 class StewardConfig(Strict):
@@ -65,6 +69,7 @@ class Steward(Actor, BusOperations):
         self._stats = self._take_stats()
         self._tap: Tap | None = None
         self._drained_s = 0.0
+        self._history: deque[BusStats] = deque(maxlen=HISTORY)
 
     def on_start(self) -> None:
         """Listen to everything; from the moment that it is ready it misses nothing."""
@@ -106,6 +111,10 @@ class Steward(Actor, BusOperations):
     def stats(self) -> BusStats:
         """See `BusOperations.stats`."""
         return self._stats
+
+    def history(self) -> StatsHistory:
+        """See `BusOperations.history`."""
+        return list(self._history)
 
     # --- every message
 
@@ -191,6 +200,8 @@ class Steward(Actor, BusOperations):
 
     def _publish_stats(self) -> None:
         self._stats = self._take_stats()
+        busiest = sorted(self._stats.topics, key=lambda row: row.bytes_hz, reverse=True)[:_KEPT_TOPICS]
+        self._history.append(msgspec.structs.replace(self._stats, topics=busiest))
         self.emit("bus.stats", msgspec.structs.asdict(self._stats), numbered=True)
         if self._console.has_status_line:
             self._console.show_status(self._line.text(self._stats))

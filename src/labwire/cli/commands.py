@@ -68,6 +68,7 @@ _COMMANDS = (
         "What an option says is not asked; without a terminal nothing is. Example: "
         "`labwire init --eyes simulated --camera demo --instrument DMM1=simulated_multimeter`.",
     ),
+    Command("service", "labwire.cli.service:app", RIG, "Have systemd run a rig."),
     Command("config", "labwire.cli.config:app", RIG, "Make, check and show rig files; change the rig that runs."),
     Command(
         "doctor",
@@ -76,6 +77,13 @@ _COMMANDS = (
         "Look for what would keep a rig from running well on this computer.\n\n"
         "Looks at ports, permissions, limits, clock, disk, versions and extras. "
         "The exit status is 1 if something fails, 0 if there are only warnings.",
+    ),
+    Command(
+        "support-bundle",
+        "labwire.cli.support_bundle:support_bundle",
+        RIG,
+        "Collect what helps to find out what went wrong, in one zip file.\n\n"
+        "Rig file without secrets, versions, doctor, logs, the last minutes of the bus, a manifest.",
     ),
     Command(
         "write",

@@ -17,6 +17,7 @@ from labwire.cli.program import program_name
 from labwire.errors import ConfigError, UsageError
 from labwire.rig.demo import demo_config
 from labwire.rig.rig_file import load_rig
+from labwire.rig.systemd_unit import tell_systemd
 
 if TYPE_CHECKING:
     from labwire.rig.hub import Ready
@@ -101,6 +102,7 @@ def read_rig(
 
 def _tell(write: Callable[[Ready], None], page_of: RigConfig | None) -> Callable[[Ready], None]:
     def tell(ready: Ready) -> None:
+        tell_systemd()
         if page_of and ready.web:
             _open_page(ready.web, page_of)
         try:

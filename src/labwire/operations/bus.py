@@ -72,6 +72,9 @@ class BusStats(msgspec.Struct, frozen=True):
     foreign_readers: str = "not observable: only bytes behind and cuts are known of them"
 
 
+StatsHistory: TypeAlias = list[BusStats]
+
+
 class BusOperations(Service):
     """See the bus."""
 
@@ -90,3 +93,8 @@ class BusOperations(Service):
     @abstractmethod
     def stats(self) -> BusStats:
         """Return the traffic of the last second."""
+
+    @operation(changes=False)
+    @abstractmethod
+    def history(self) -> StatsHistory:
+        """Return the traffic of the last five minutes, second by second; of each second the busiest topics."""
