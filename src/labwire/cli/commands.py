@@ -143,10 +143,23 @@ _COMMANDS = (
     Command(
         "send",
         "labwire.cli.send_images:send",
-        TALK,
+        IMAGES,
         "Stream one run of a simulated or replayed detector to writers.\n\n"
         "Needs no rig. It prints what became of the images; the exit status tells whether all were stored. Example: "
         "`labwire send --listen tcp://127.0.0.1:9100 --images 100 --file-prefix test --wait-writers 2`.",
+    ),
+    Command(
+        "preview",
+        "labwire.cli.preview:preview",
+        IMAGES,
+        "Write the newest image of a preview stream as a PNG picture.\n\n"
+        "Example: `labwire preview tcp://127.0.0.1:5400 -o image.png --follow`.",
+    ),
+    Command(
+        "images",
+        "labwire.cli.images:app",
+        IMAGES,
+        "Look at image files and streams: `labwire images info FILE`.",
     ),
     Command(
         "sessions",
