@@ -307,7 +307,7 @@ def test_default_file_switched_on_is_a_rig() -> None:
 
 
 def test_every_key_has_help() -> None:
-    tables = {"RemoteConfig", "BusConfig", "NetworkConfig", "LogConfig", "CameraConfig", "RecorderConfig"}
+    tables = {"RemoteConfig", "BusConfig", "NetworkConfig", "LogConfig", "CameraTable", "RecorderConfig"}
     described = {name: one for name, one in schema()["$defs"].items() if name in tables | {"FileIpcConfig"}}
     assert len(described) == len(tables) + 1
     for name, definition in described.items():

@@ -1,4 +1,4 @@
-"""A camera or video file on the bus: pictures as ``frame.<name>``, and into the file backend."""
+"""A camera or video on the bus: pictures as ``frame.<name>``, vital signs, and both into the file backend."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import Any
 
 import msgspec
 
+from labwire.actors.physiology import Physiology
+from labwire.bounded import Policy
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.clock import EpochAnchor
-from labwire.errors import StateError, UsageError
+from labwire.clock import EpochAnchor, monotonic_s
+from labwire.errors import LabwireError, StateError, UsageError
 from labwire.file_backend.backend import FileBackend
 from labwire.file_backend.config import FileIpcConfig
-from labwire.file_backend.status_board import StatusCode
+from labwire.file_backend.status_board import REPEAT_S, Status, StatusCode
 from labwire.names import FRAME
 from labwire.picture import Picture
 from labwire.sources.config import CameraConfig
 from labwire.sources.feed import PictureFeed
 from labwire.sources.from_config import picture_feed_of, picture_source_of
 from labwire.strict import Strict
+from labwire.vitals.config import VitalsConfig
+from labwire.vitals.metrics import CoreMetrics, StatusChange, VitalsEvent
 
 _COUNT_S = 1.0
 _PROGRESS_STEP = 0.25
@@ -29,6 +33,7 @@ class CameraOptions(Strict):
 
     camera: CameraConfig
     file_ipc: FileIpcConfig | None = None
+    vitals: VitalsConfig | None = None
 
 
 class Camera(Actor):
@@ -41,20 +46,28 @@ class Camera(Actor):
         super().__init__(context)
         self._topic = FRAME + self.name
         self._files: FileBackend | None = None
+        self._vitals: Physiology | None = None
+        self._anchor = EpochAnchor()
+        # A video that may wait for the bus waits for the disk and for what is measured as well.
+        self._policy: Policy = "block" if self.options.camera.queue_policy == "block" else "drop_old"
         self._feed: PictureFeed
         self._shown_progress = 0.0
         self._thread = threading.Thread(target=self._pump, name=f"pictures of {self.name}")
 
     def on_start(self) -> None:
         """Open the file backend if there is one, and begin to read."""
-        camera, anchor = self.options.camera, EpochAnchor()
+        camera, anchor = self.options.camera, self._anchor
         source = picture_source_of(camera, anchor=anchor, on_progress=self._making)
         self._feed = picture_feed_of(camera, source, self._source_event)
         if self.options.file_ipc:
             # Truncated once per start of the rig: a camera that died and came back appends.
             fresh = self.options.file_ipc.truncate_on_init and not self.context.incarnation
             options = msgspec.structs.replace(self.options.file_ipc, truncate_on_init=fresh)
-            self._files = FileBackend(options, on_event=self._file_event, anchor=anchor).open()
+            self._files = FileBackend(
+                options, on_event=self._file_event, on_status=self._emit_status, anchor=anchor, policy=self._policy
+            ).open()
+        if self.options.vitals:
+            self._start_vitals(self.options.vitals)
         self._feed.start()
         self._thread.start()
         self._announce()
@@ -65,6 +78,8 @@ class Camera(Actor):
         if self._thread.is_alive():
             self._feed.close()
             self._thread.join(timeout=5)
+        if self._vitals:
+            self._vitals.close()
         if self._files:
             self._files.close()
 
@@ -82,6 +97,9 @@ class Camera(Actor):
         Emits data:
             ``frame.<name>``: Pictures, one raw part each.
             ``camera.<name>``: Each second: pictures read, dropped, malformed.
+            ``core_metrics.<name>``: Several times a second: pulse and breathing, as far as they can be measured.
+            ``edge_metrics.<name>``: With each picture: breathing traces, and the arousal proxy.
+            ``status.<name>``: When it changes and every 10 s: what keeps vital signs from being measured, or OK.
         """
         if notification["subject"] == "frame_publishing.set_format":
             self._set_format(notification.get("format"))
@@ -108,6 +126,45 @@ class Camera(Actor):
             self._publish(picture)
             if self._files:
                 self._files.put(picture)
+            if self._vitals:
+                self._vitals.put(picture)
+
+    def _start_vitals(self, config: VitalsConfig) -> None:
+        try:
+            self._vitals = Physiology(config, files=self._files, on_event=self._emit_vitals, policy=self._policy)
+        except LabwireError as error:  # the pictures are there all the same
+            self.log.warning("no vital signs: %s", error)
+            return
+        self._vitals.start()
+        status = self._vitals.status
+        if self._files:
+            self._files.status(status.code, status.message)
+        else:
+            self.every(REPEAT_S, self._repeat_status)
+
+    def _emit_vitals(self, event: VitalsEvent, picture: Picture) -> None:
+        """On the thread that measures."""
+        if isinstance(event, StatusChange):
+            if not self._files:  # which tells of it itself, and of its own
+                self._emit_status(Status(event.code, event.message), event.timestamp_us)
+            return
+        kind = "core_metrics" if isinstance(event, CoreMetrics) else "edge_metrics"
+        captured_s = picture.monotonic_s - (picture.epoch_us - event.timestamp_us) / 1e6
+        self._emit_line(kind, event.payload(), captured_s, event.timestamp_us)
+
+    def _emit_status(self, status: Status, stamp_us: int) -> None:
+        """On whatever thread brings it about."""
+        captured_s = monotonic_s() - (self._anchor.now_us() - stamp_us) / 1e6
+        self._emit_line("status", status._asdict(), captured_s, stamp_us)
+
+    def _emit_line(self, kind: str, payload: dict[str, Any], captured_s: float, epoch_us: int) -> None:
+        times = {"timestamp": self.clock.at(captured_s), "epoch_us": epoch_us}
+        self.emit(f"{kind}.{self.name}", {**payload, **times}, numbered=True)
+
+    def _repeat_status(self) -> None:
+        if self._vitals:
+            status = self._vitals.status
+            self._emit_status(Status(status.code, status.message), self._anchor.now_us())
 
     def _publish(self, picture: Picture) -> None:
         payload = {

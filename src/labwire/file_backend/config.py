@@ -42,3 +42,6 @@ class FileIpcConfig(FileIpcOptions, kw_only=True):
 
     camera: str
     """Name of the camera whose pictures are written."""
+    metrics: bool = True
+    """Measure vital signs in them, and write these too; `[cameras.NAME.vitals]` says which. False: frames and status
+    only."""

@@ -82,9 +82,13 @@ def _rows(
         }
         yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
     for name, camera in config.cameras.items():
-        options = {"camera": msgspec.to_builtins(camera)}
+        table = msgspec.to_builtins(camera)
+        vitals, options = table.pop("vitals"), {"camera": table}
         if config.file_ipc and config.file_ipc.camera == name:
             options["file_ipc"] = msgspec.to_builtins(config.file_ipc)
+            vitals = vitals or ({} if config.file_ipc.metrics else None)
+        if vitals is not None:
+            options["vitals"] = vitals
         yield name, "labwire.actors.camera:Camera", options
     for name, source in config.sources.items():
         yield name, SOURCE_ACTORS[type(source)], {"source": msgspec.to_builtins(source)}

@@ -47,6 +47,7 @@ kind = "simulated_eyes"
 {instruments}# The newest picture as a file that is never half written, and the 300 before it.
 [file_ipc]
 camera = "world"
+metrics = false  # nobody sits in front of the demo's clip; true measures pulse and breathing
 base_directory = "file_ipc_output"
 max_frame_count = 300
 

@@ -148,9 +148,13 @@ def _check_web(config: RigConfig) -> Iterator[Mistake]:
 def _check_cameras(config: RigConfig) -> Iterator[Mistake]:
     taken: dict[int, str] = {}
     for name, camera in config.cameras.items():
-        if camera.video and not Path(camera.video).is_file():
-            hint = "a relative path starts at the folder of the rig file"
-            yield Mistake(("cameras", name, "video"), f"there is no file {camera.video}", hint)
+        for key, path, found in (
+            ("video", camera.video, Path.exists),
+            ("video_times", camera.video_times, Path.is_file),
+        ):
+            if path and not found(Path(path)):
+                hint = "a relative path starts at the folder of the rig file"
+                yield Mistake(("cameras", name, key), f"there is no file {path}", hint)
         if camera.camera is None:
             continue
         if camera.camera in taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any, cast, get_origin
 
 import msgspec
 
-from labwire.bus.alert_config import AlertConfig
 from labwire.actors.detector_config import DetectorConfig
+from labwire.bus.alert_config import AlertConfig
 from labwire.bus.config import BusConfig, LogConfig, NetworkConfig, RemoteConfig, WebConfig
 from labwire.file_backend.config import FileIpcConfig
 from labwire.images.config import WriterConfig
@@ -21,12 +22,14 @@ from labwire.sources.config import CameraConfig, SourceConfig
 from labwire.sources.detector_config import ReplayConfig
 from labwire.strict import KeyPath, Strict
 from labwire.time_sync.config import TimeSyncConfig
+from labwire.vitals.config import VitalsConfig
 
 _CLASS, _OPTIONS = "class", "options"
 INSTRUMENT_KEYS = frozenset(InstrumentConfig.__struct_fields__) - {_OPTIONS}
 """Keys of ``[instruments.NAME]`` that are not the driver's."""
 _SECRETS = ("password", "passphrase", "secret", "token", "api_key")
 HIDDEN = "(hidden)"
+_LOGIN = re.compile(r"(?<=[a-z])://[^/@\s]*@")  # user and password of a URL
 
 
 class ActorConfig(Strict, rename={"actor_class": _CLASS}):
@@ -36,6 +39,13 @@ class ActorConfig(Strict, rename={"actor_class": _CLASS}):
     """Where its class is: "module:Class". The module is also looked for in the folder of the rig file."""
     options: dict[str, Any] = {}
     """Options of the actor itself, checked when it starts."""
+
+
+class CameraTable(CameraConfig, kw_only=True):
+    """One table ``[cameras.NAME]``: a camera, a video or the demo's clip, shown on the bus as ``frame.NAME``."""
+
+    vitals: VitalsConfig | None = None
+    """Measure vital signs in its pictures. Default: only if `[file_ipc]` writes them."""
 
 
 class RigConfig(Strict):
@@ -48,7 +58,7 @@ class RigConfig(Strict):
     network: NetworkConfig = NetworkConfig()
     web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()
-    cameras: dict[str, CameraConfig] = {}
+    cameras: dict[str, CameraTable] = {}
     sources: dict[str, SourceConfig] = {}
     recorder: RecorderConfig | None = None
     file_ipc: FileIpcConfig | None = None
@@ -126,7 +136,11 @@ def resolve_paths(config: RigConfig, folder_of: Callable[[KeyPath], Path]) -> Ri
             web, **{key: resolved(getattr(web, key), "web", key) for key in ("token_file", "certificate", "key")}
         ),
         cameras={
-            name: replace(camera, video=resolved(camera.video, "cameras", name, "video")) if camera.video else camera
+            name: replace(
+                camera,
+                video=camera.video and resolved(camera.video, "cameras", name, "video"),
+                video_times=camera.video_times and resolved(camera.video_times, "cameras", name, "video_times"),
+            )
             for name, camera in config.cameras.items()
         },
         detectors={
@@ -161,6 +175,8 @@ def _without_secrets(value: Any) -> Any:
         case dict():
             table = cast("dict[str, Any]", value)
             return {key: HIDDEN if _is_secret(key, inner) else _without_secrets(inner) for key, inner in table.items()}
+        case str() if "@" in value:
+            return _LOGIN.sub("://", value)
         case list() | tuple():
             return [_without_secrets(inner) for inner in cast("list[Any]", value)]
         case _:

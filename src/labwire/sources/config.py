@@ -11,6 +11,7 @@ from labwire.strict import Strict
 
 MAX_SIDE_PX = 16384
 MAX_FPS = 1000
+URL_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
 _WHERE_FROM = ("video", "camera", "demo")
 PUPIL_TOPICS = ("pupil.", "gaze", "fixations", "blinks", "surfaces.", "head_pose", "annotation", "frame.", "notify.")
 """What Pupil Core publishes and other programs may want; not its log."""
@@ -22,10 +23,15 @@ PicturePolicy: TypeAlias = Literal["block", "drop_new", "drop_old", "conflate"]
 
 
 class CameraConfig(Strict, kw_only=True):
-    """One table ``[cameras.NAME]``: a video file, a camera or the demo's clip, shown on the bus as ``frame.NAME``."""
+    """One table ``[cameras.NAME]``: a camera, a video or the demo's clip, shown on the bus as ``frame.NAME``."""
 
     video: str | None = None
-    """Path of a video file, played at its own pace. One of `video`, `camera` and `demo` must be given."""
+    """Path of a video file, or of a folder of images, played at its own pace. One of `video`, `camera`, `url` and
+    `demo` must be given."""
+    video_times: str | None = None
+    """Path of a file with the time of each picture of the video in milliseconds, one a line."""
+    url: str | None = None
+    """A network camera: rtsp://... or http://... (Motion JPEG). User and password may stand in it."""
     camera: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
     """Number of a camera: 0 is /dev/video0."""
     demo: bool = False
@@ -36,6 +42,10 @@ class CameraConfig(Strict, kw_only=True):
     """Height asked of a camera, in pixels; goes with `width_px`."""
     fps: Annotated[float, msgspec.Meta(gt=0, le=MAX_FPS)] | None = None
     """Pictures per second asked of a camera. Default: the camera's own."""
+    codec: Literal["MJPG", "UYVY", "YUYV"] | None = None
+    """What a camera is asked to send. Default: MJPG, which is passed on as it comes."""
+    lock_exposure: bool = False
+    """Keep a camera's exposure once it has settled, where the camera can: good for vital signs."""
     realtime: bool = True
     """Play a video at its own pace; false: as fast as it is read, with the timestamps it would have had."""
     loop: bool = True
@@ -53,7 +63,12 @@ class CameraConfig(Strict, kw_only=True):
         given = [key for key in _WHERE_FROM if getattr(self, key) is not None and getattr(self, key) is not False]
         if len(given) != 1:
             found = f"this one has {' and '.join(given)}" if given else "this one has none"
-            raise ValueError(f'a camera needs exactly one of `video = "FILE"`, `camera = 0`, `demo = true`; {found}')
+            some = '`video = "FILE"`, `camera = 0`, `url = "rtsp://..."`, `demo = true`'
+            raise ValueError(f"a camera needs exactly one of {some}; {found}")
+        if self.url is not None and not self.url.startswith(URL_STARTS):
+            raise ValueError(f"url begins with one of {', '.join(URL_STARTS)}")
+        if self.video_times is not None and self.video is None:
+            raise ValueError("video_times goes with video")
         if self.camera is None and (unused := [key for key in _ONLY_CAMERA if getattr(self, key) is not None]):
             raise ValueError(f"{', '.join(unused)} can only be asked of a camera; a video has its own")
         if (self.width_px is None) != (self.height_px is None):

@@ -12,6 +12,7 @@ from labwire.sources.config import CameraConfig
 from labwire.sources.demo_clip import demo_clip
 from labwire.sources.feed import PictureFeed
 from labwire.sources.picture_source import PictureSource
+from labwire.sources.stream import StreamSource
 from labwire.sources.video import VideoSource
 
 
@@ -34,12 +35,20 @@ def picture_source_of(
     """
     if config.camera is not None:
         return CameraSource(
-            config.camera, width_px=config.width_px, height_px=config.height_px, fps=config.fps, anchor=anchor
+            config.camera,
+            width_px=config.width_px,
+            height_px=config.height_px,
+            fps=config.fps,
+            codec=config.codec or "MJPG",
+            lock_exposure=config.lock_exposure,
+            anchor=anchor,
         )
+    if config.url is not None:
+        return StreamSource(config.url, anchor=anchor)
     path = demo_clip(on_progress) if config.demo else config.video
     if path is None:
-        raise ConfigError("a camera needs one of video, camera and demo")
-    return VideoSource(path, realtime=config.realtime, loop=config.loop, anchor=anchor)
+        raise ConfigError("a camera needs one of video, camera, url and demo")
+    return VideoSource(path, realtime=config.realtime, loop=config.loop, times=config.video_times, anchor=anchor)
 
 
 def picture_feed_of(
