@@ -43,6 +43,8 @@ FIRST_RETRY_S: Final = 0.2
 LAST_RETRY_S: Final = 5.0
 _SLICE_S: Final = 0.25
 """Longest wait before a deadline is looked at again."""
+_TOGETHER: Final = 16
+"""Most images that are acknowledged by one write, where more of them wait."""
 _MORE: Final = 64
 """Events that are not images, in the queue beside them."""
 # image-stream, "Keepalive": the system's own, beside the stream's
@@ -251,7 +253,9 @@ class TcpWriter:
             self._taker.note_failed(number, error)
             self._fail_run(link, run, error)
         else:
-            link.answer(lambda connection, now_s: connection.acknowledge_image(run, number, now_s))
+            # Answers to images that follow each other at once go out together; the thread that reads sends what waits.
+            later = len(self._queue) > 0 and number % _TOGETHER != 0
+            link.answer(lambda connection, now_s: connection.acknowledge_image(run, number, now_s), later=later)
 
     def _fail_run(self, link: _Link, run: int, error: Exception) -> None:
         link.failed_run = run
@@ -366,11 +370,11 @@ class _Link:
         """Whether what belongs to a run is no longer wanted: it was taken back, or given up."""
         return run in {self.cancelled_run, self.failed_run}
 
-    def answer(self, say: Callable[[WriterConnection, float], bool]) -> bool:
-        """Say something to the detector; False if the run is over."""
+    def answer(self, say: Callable[[WriterConnection, float], bool], *, later: bool = False) -> bool:
+        """Say something to the detector, or have it said with what follows; False if the run is over."""
         with self._lock:
             done = self._connection.state is not State.CLOSED and say(self._connection, monotonic_s())
-        if done:
+        if done and not later:
             self.flush()
         return done
 
@@ -400,5 +404,6 @@ class _Link:
                     count = 0
                 with self._lock:
                     self._connection.bytes_sent(count, monotonic_s())
-                if not count:
+                    unsent = self._connection.unsent_bytes
+                if not count or not unsent:
                     return
