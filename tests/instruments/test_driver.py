@@ -243,6 +243,36 @@ def test_parameters_without_a_name_cannot_be_sent() -> None:
             api_of(loose)
 
 
+def test_what_no_json_can_carry_is_no_parameter() -> None:
+    class Odd(Driver):
+        def set_phase(self, phase: complex) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"set_phase: phase: .*complex.* cannot be sent: use float"):
+        api_of(Odd)
+
+
+def test_a_verb_is_not_async() -> None:
+    class Hasty(Driver):
+        async def read(self) -> float:
+            return 1.0
+
+    class Endless(Driver):
+        async def watch(self) -> Any:
+            yield 1.0
+
+    for hasty in (Hasty, Endless):
+        with pytest.raises(ConfigError, match="is async: a verb is a plain method"):
+            api_of(hasty)
+
+
+def test_a_driver_that_says_nothing_of_itself_does_not_speak_for_its_base() -> None:
+    class Silent(Driver):
+        def read(self) -> float:
+            return 1.0
+
+    assert api_of(Silent).doc == ""
+
+
 @pytest.mark.parametrize(
     ("text", "intro", "entries"),
     [

@@ -36,6 +36,7 @@ def quantity(unit: str = "", *, ge: float | None = None, le: float | None = None
 
 _PLAIN: Mapping[Any, str] = {float: "float", int: "int", str: "str", bool: "bool", None: "none", type(None): "none"}
 _ARRAYS = ("Waveform", "ndarray", "NDArray")
+_UNSENDABLE = (complex, bytes, bytearray, set, frozenset)
 _NO_VERBS = frozenset({"open", "close", "verbs"})
 _SECTION = re.compile(r"(Args|Arguments|Parameters|Returns|Yields|Raises|Example|Examples|Note|Notes|Source):\s*")
 _ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
@@ -43,7 +44,7 @@ _ENTRY = re.compile(r"\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
 
 def read_api(driver: type, verbs: Sequence[Verb]) -> InstrumentApi:
     """Put together what an instrument can do."""
-    doc = inspect.getdoc(driver) or ""
+    doc = inspect.cleandoc(driver.__doc__ or "")  # its own: that of `Driver` tells nothing about an instrument
     return InstrumentApi(driver=f"{driver.__module__}:{driver.__qualname__}", doc=doc, verbs=list(verbs))
 
 
@@ -71,6 +72,8 @@ def bound_verbs(driver: type, base: type) -> list[Verb]:
 
 def _read_verb(driver: type, name: str, method: Callable[..., Any]) -> Verb:
     where = f"{driver.__module__}:{driver.__qualname__}.{name}"
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        raise ConfigError(f"{where} is async: a verb is a plain method, which may take as long as it needs")
     doc, docs = parse_docstring(inspect.getdoc(method) or "")
     continuous = inspect.isgeneratorfunction(method)
     returns = _resolve(method, method.__annotations__.get("return", Any))
@@ -94,7 +97,10 @@ def _read_parameters(method: Callable[..., Any], docs: Mapping[str, str], where:
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY}:
             raise ConfigError(f"{where}: {parameter} cannot be sent: each parameter of a verb has a name")
         annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-        kind, amount, choices = _read_type(_resolve(method, annotation), where)
+        annotation = _resolve(method, annotation)
+        if annotation in _UNSENDABLE:
+            raise ConfigError(f"{where}: {parameter} cannot be sent: use float, int, str, bool, list[float], Waveform")
+        kind, amount, choices = _read_type(annotation, where)
         required = parameter.default is parameter.empty
         yield Parameter(
             name=parameter.name,

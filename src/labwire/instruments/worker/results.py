@@ -68,7 +68,7 @@ def _read_other(value: Any) -> Result:
         plain = msgspec.to_builtins(value, enc_hook=_plain)
     except (TypeError, ValueError, RecursionError, NotImplementedError) as error:
         kind = type(value).__name__
-        raise UsageError(f"the driver returned a {kind}, for which JSON has no form: {error}") from error
+        raise UsageError(f"JSON has no form for what the driver returned, of type {kind}: {error}") from error
     if isinstance(plain, (list, tuple)):
         items = cast("Sequence[Any]", plain)
         if not any(isinstance(item, (list, dict, tuple)) for item in items):
