@@ -100,9 +100,7 @@ def _calibration(values: Sequence[Value], right: float) -> Iterator[Sequence[str
 
 def _costs(films: Sequence[Seen]) -> Iterator[Sequence[str]]:
     for codec in dict.fromkeys(seen.scenario.codec for seen in films):
-        of_codec = [seen for seen in films if seen.scenario.codec == codec and seen.scenario.fps == 30]
-        if not of_codec:
-            continue
+        of_codec = [seen for seen in films if seen.scenario.codec == codec]
         cells = [float(np.mean([seen.cpu_ms.get(stage, 0.0) for seen in of_codec])) for stage in (*STAGES, "all")]
         name = {"raw": "pixels", "mjpeg": "JPEG", "h264": "pixels, from H.264"}[codec]
         yield name, *(f"{cell:.2f}" for cell in cells), verdict(round(cells[-1], 2), COST_AIM_MS, at_most=True)
