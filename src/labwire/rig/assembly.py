@@ -83,7 +83,8 @@ def _rows(
         yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
     for name, camera in config.cameras.items():
         table = msgspec.to_builtins(camera)
-        vitals, options = table.pop("vitals"), {"camera": table}
+        vitals: dict[str, Any] | None = table.pop("vitals")
+        options = {"camera": table}
         if config.file_ipc and config.file_ipc.camera == name:
             options["file_ipc"] = msgspec.to_builtins(config.file_ipc)
             vitals = vitals or ({} if config.file_ipc.metrics else None)
