@@ -1,0 +1,1 @@
+"""How fast images go from a detector to a writer, beside what limits it."""
