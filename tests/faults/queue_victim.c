@@ -6,6 +6,9 @@
 //   queue_victim nameless QUEUE                 the same, killed before the owner's name was written (plain lock)
 //   queue_victim write QUEUE STEP               take the lock, do a part of putting a message in, print a line, wait
 //   queue_victim signal QUEUE                   hold the own lock of the condition variable, print a line, wait
+//   queue_victim leave QUEUE LATE_MS            close it while a receiver times out, in a system where a broadcast takes
+//                                               LATE_MS to begin (above 0) or, having begun, to touch it (below 0).
+//                                               Prints whether the queue was taken for broken.
 //   queue_victim scribble SEED COUNT LIVE       COUNT processes that call on a queue with random bytes in its header;
 //                                               LIVE 1: written while threads wait in it. Prints how they ended.
 #define _GNU_SOURCE
@@ -118,6 +121,60 @@ static int victim(int count, char **values) {
   return 64;
 }
 
+// --- a broadcast that comes late
+
+static int late_ms;
+void __real_pthread_cond_broadcast(pthread_cond_t *);
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+typedef struct {
+  void *(*run)(void *);
+  void *given;
+} late;
+
+static void *run_late(void *at) {
+  late one = *(late *)at;
+  free(at);
+  usleep((useconds_t)late_ms * 1000);
+  return one.run(one.given);
+}
+
+// The linker puts these in the place of glibc's.
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *given) {
+  if (late_ms <= 0) return __real_pthread_create(thread, how, run, given);
+  late *one = malloc(sizeof *one);
+  *one = (late){run, given};
+  return __real_pthread_create(thread, how, run_late, one);
+}
+
+void __wrap_pthread_cond_broadcast(pthread_cond_t *cond) {
+  if (late_ms < 0) usleep((useconds_t)-late_ms * 1000);
+  __real_pthread_cond_broadcast(cond);
+}
+
+static void *receive_once(void *at) {
+  uint8_t buffer[SIZE_BYTES];
+  lw_boost_receive(at, buffer, 10 * MS);
+  return NULL;
+}
+
+static int leave_early(const char *name, int ms) {
+  queue q;
+  pthread_t receiver;
+  open_queue(&q, name);
+  atomic_store(&q.foreign, 1);
+  pthread_create(&receiver, NULL, receive_once, &q);
+  while (!atomic_load(&q.in_condition)) usleep(100);
+  late_ms = ms;
+  lw_boost_wake(&q);
+  int is_broken = atomic_load(&q.broken);
+  lw_boost_close(&q);
+  pthread_join(receiver, NULL);
+  usleep(3 * 1000 * (useconds_t)abs(ms));  // until the broadcast has touched whatever is there
+  puts(is_broken ? "broken" : "whole");
+  return 0;
+}
+
 // --- random bytes
 
 static uint64_t rng_state;
@@ -207,5 +264,6 @@ static int scribble_trials(uint64_t seed, long count, int is_live) {
 int main(int count, char **values) {
   if (count == 5 && !strcmp(values[1], "scribble"))
     return scribble_trials(strtoull(values[2], NULL, 10), atol(values[3]), atoi(values[4]));
+  if (count == 4 && !strcmp(values[1], "leave")) return leave_early(values[2], atoi(values[3]));
   return count >= 3 ? victim(count, values) : 64;
 }

@@ -16,6 +16,7 @@
 enum {
   MS = 1000 * 1000,
   PATIENCE_MS = 25,
+  BEGIN_MS = 1000,
   MAX_SLEEPERS = 100000,
   OLD_FLAGS = 9,
   NEW_FLAGS = 7,
@@ -105,32 +106,42 @@ int sleep_in(queue *q, pthread_cond_t *cond, int64_t until) {
 
 typedef struct {
   pthread_cond_t *cond;
+  _Atomic int has_begun;
   _Atomic int parties; /* who still needs this: the broadcast, and who waits for it */
 } broadcast;
 
 static void *run_broadcast(void *given) {
   broadcast *b = given;
+  atomic_store(&b->has_begun, 1);
   pthread_cond_broadcast(b->cond);
   if (atomic_fetch_sub(&b->parties, 1) == 1) free(b);
   return NULL;
 }
 
+/* Wait for a broadcast. On a busy machine a thread may take long to begin: that says nothing about the queue. */
+static void await_broadcast(broadcast *b) {
+  struct timespec pause = to_timespec(MS / 20);
+  for (int64_t until = now_ns() + BEGIN_MS * MS; !atomic_load(&b->has_begun) && now_ns() < until;) nanosleep(&pause, NULL);
+  for (int64_t until = now_ns() + PATIENCE_MS * MS; atomic_load(&b->parties) == 2 && now_ns() < until;)
+    nanosleep(&pause, NULL);
+}
+
 /* Broadcast in a thread that may be lost. Returns whether it came back. */
-static int try_broadcast(pthread_cond_t *cond) {
+static int try_broadcast(queue *q, pthread_cond_t *cond) {
   broadcast *b = malloc(sizeof *b);
   pthread_t thread;
   if (!b) return 1;
   b->cond = cond;
+  atomic_init(&b->has_begun, 0);
   atomic_init(&b->parties, 2);
   if (pthread_create(&thread, NULL, run_broadcast, b)) {
     free(b);
     return 1; /* they wake up by themselves, at the end of their slice */
   }
   pthread_detach(thread);
-  struct timespec pause = to_timespec(MS / 20);
-  for (int64_t until = now_ns() + PATIENCE_MS * MS; atomic_load(&b->parties) == 2 && now_ns() < until;)
-    nanosleep(&pause, NULL);
+  await_broadcast(b);
   int came_back = atomic_load(&b->parties) == 1;
+  if (!came_back) atomic_store(&q->kept, 1); /* it may still touch the memory, so that stays mapped */
   if (atomic_fetch_sub(&b->parties, 1) == 1) free(b);
   return came_back;
 }
@@ -156,7 +167,7 @@ static void let_out(queue *q, pthread_cond_t *cond) {
 
 /* Let our threads that sleep look again; if the queue is broken or closed, let them out. */
 void end_sleep(queue *q, pthread_cond_t *cond) {
-  int is_over = atomic_load(&q->broken) || !is_usable(q, cond) || !try_broadcast(cond);
+  int is_over = atomic_load(&q->broken) || !is_usable(q, cond) || !try_broadcast(q, cond);
   if (is_over) break_queue(q, "a process died inside a condition variable");
   struct timespec pause = to_timespec(MS / 2);
   for (int tries = 0; (is_over || atomic_load(&q->closed)) && atomic_load(&q->in_condition) && tries < 400; tries++) {
