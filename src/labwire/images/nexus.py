@@ -52,6 +52,7 @@ def write_start(file: Node, plan: RunPlan, start: StartMessage, received: dateti
     entry = group(file, "entry", "NXentry")
     entry.attrs["default"] = "data"
     put(entry, "definition", "NXmx", version=NXMX_VERSION)
+    put(entry, "title", plan.run_name[:_MAX_TEXT])
     put(entry, "start_time", _utc(start.arm_date) or _iso(received))
     put(entry, "experiment_identifier", plan.run_name[:_MAX_TEXT])
     user = plan.user_data
