@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import index
 from typing import Any, Final, TypeAlias, cast
 
@@ -95,6 +96,11 @@ def text_item(value: str) -> bytes:
     return head(_TEXT, len(data)) + data
 
 
+# Names of runs and channels, dates, algorithms: the same ones in each image of a run.
+_SHORT_CHARS: Final = 64
+_short_text = lru_cache(maxsize=512)(text_item)
+
+
 def write_int(output: Output, value: Any) -> None:
     """Write an integer, also numpy's."""
     number = index(value)
@@ -118,7 +124,7 @@ def write_text(output: Output, value: Any) -> None:
     """Write text."""
     if not isinstance(value, str):
         raise TypeError(f"text was expected, not {type(value).__name__}")
-    output.parts.append(text_item(value))
+    output.parts.append(_short_text(value) if len(value) <= _SHORT_CHARS else text_item(value))
 
 
 _DATE = head(_TAG, TAG_DATE)
@@ -153,19 +159,27 @@ def write_array(output: Output, value: Any) -> None:
         raise TypeError(f"an Array was expected, not {type(value).__name__}")
     if fault := fault_of(value):
         raise UsageError(fault)
-    add = output.parts.append
-    shape = value.shape
+    output.parts.append(
+        _head_of_array(value.shape, value.dtype, value.compression, value.elem_size, column_major=value.column_major)
+    )
+    write_bytes(output, value.data)
+
+
+@lru_cache(maxsize=64)
+def _head_of_array(
+    shape: tuple[int, ...], dtype: str, compression: str, elem_size: int, *, column_major: bool
+) -> bytes:
+    """Return all that stands before an array's bytes: the same for each image of a run."""
+    output = Output()
     if len(shape) > 1:
-        add(_COLUMN_MAJOR if value.column_major else _ROW_MAJOR)
-        add(array_head(len(shape)))
+        output.parts += [_COLUMN_MAJOR if column_major else _ROW_MAJOR, array_head(len(shape))]
         for length in shape:
             write_int(output, length)
-    add(_TYPED[value.dtype])
-    if value.compression:
-        add(_COMPRESSED)
-        add(text_item(value.compression))
-        write_int(output, value.elem_size)
-    write_bytes(output, value.data)
+    output.parts.append(_TYPED[dtype])
+    if compression:
+        output.parts += [_COMPRESSED, text_item(compression)]
+        write_int(output, elem_size)
+    return b"".join(output.parts)
 
 
 _ROW_MAJOR = head(_TAG, TAG_ROW_MAJOR) + array_head(2)
@@ -191,7 +205,7 @@ def map_of(write: Write) -> Write:
     def write_map(output: Output, value: Any) -> None:
         output.parts.append(map_head(len(value)))
         for key, item in cast("Mapping[Any, Any]", value).items():
-            write_any(output, key)
+            (write_text if type(key) is str else write_any)(output, key)
             write(output, item)
 
     return write_map
