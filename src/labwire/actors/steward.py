@@ -69,7 +69,7 @@ class Steward(Actor, BusOperations):
         self._stats = self._take_stats()
         self._tap: Tap | None = None
         self._drained_s = 0.0
-        self._history: deque[BusStats] = deque(maxlen=HISTORY)
+        self._history: deque[bytes] = deque(maxlen=HISTORY)  # encoded: a tenth of the memory
 
     def on_start(self) -> None:
         """Listen to everything; from the moment that it is ready it misses nothing."""
@@ -114,7 +114,7 @@ class Steward(Actor, BusOperations):
 
     def history(self) -> StatsHistory:
         """See `BusOperations.history`."""
-        return list(self._history)
+        return [msgspec.msgpack.decode(row, type=BusStats) for row in self._history]
 
     # --- every message
 
@@ -201,7 +201,7 @@ class Steward(Actor, BusOperations):
     def _publish_stats(self) -> None:
         self._stats = self._take_stats()
         busiest = sorted(self._stats.topics, key=lambda row: row.bytes_hz, reverse=True)[:_KEPT_TOPICS]
-        self._history.append(msgspec.structs.replace(self._stats, topics=busiest))
+        self._history.append(msgspec.msgpack.encode(msgspec.structs.replace(self._stats, topics=busiest)))
         self.emit("bus.stats", msgspec.structs.asdict(self._stats), numbered=True)
         if self._console.has_status_line:
             self._console.show_status(self._line.text(self._stats))

@@ -17,6 +17,7 @@ import msgspec
 import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.log_handler import BusLogHandler
 from labwire.bus.loop import Loop
 from labwire.bus.operation_server import OperationServer
@@ -152,6 +153,7 @@ class ActorRunner:
         self._sub = self._context.socket(zmq.SUB)
         self._sub.linger = 0
         self._sub.rcvhwm = 10_000
+        notice_loss(self._sub, wiring.sub_url)
         for subject in (*actor_class.hears, *_ALWAYS_HEARD):
             self._sub.subscribe(NOTIFY + subject)
         self._sub.connect(wiring.sub_url)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import zmq
 
 from labwire.bus.access import AccessGuard
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.peer_watch import PeerWatch
 from labwire.bus.ports import owner_of
 from labwire.errors import PortTakenError, ResourceError
@@ -75,6 +76,8 @@ class Backbone:
         self._proxy_end = context.socket(zmq.REP)
         for socket in self._sockets:
             socket.linger = 0
+        notice_loss(self._xsub)
+        notice_loss(self._xpub)
         self._xsub.maxmsgsize = max_message_bytes
         self._xpub.maxmsgsize = 64 * 1024  # readers send subscriptions only
         # The inlet wants to see every subscription, and the XSUB counts them: it must see every end as well.

@@ -19,6 +19,7 @@ import zmq
 from labwire.bus.backbone import XPUB_INPROC, bind
 from labwire.bus.delays import DelayQueue
 from labwire.bus.entry import FENCE_LIMIT_S, Entry, can_read
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.peer_watch import PeerWatch
 from labwire.clock import RigClock
 from labwire.errors import LabwireError
@@ -107,6 +108,8 @@ class Inlet:
         self._delays = DelayQueue()
         self._rep, self._pull = context.socket(zmq.REP), context.socket(zmq.PULL)
         self._rep.linger = self._pull.linger = 0
+        for listener in (self._rep, self._pull):
+            notice_loss(listener)
         self._rep.maxmsgsize = self._pull.maxmsgsize = max_message_bytes
         try:
             self.remote_port = bind(self._rep, host, remote_port, "--remote-port or [remote] port", peers)

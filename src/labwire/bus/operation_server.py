@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.loop import Loop
 from labwire.errors import InternalError, LabwireError, NotFoundError, QueueFullError
 from labwire.operations.job import LocalJob
@@ -59,6 +60,7 @@ class OperationServer:
         self.unsent = 0
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 500
+        notice_loss(self._socket, rpc_url)
         self._socket.connect(rpc_url)
 
     def start(self) -> None:

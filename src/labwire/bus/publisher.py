@@ -16,6 +16,7 @@ import msgspec
 import zmq
 
 from labwire.bus.connection_watch import ConnectionWatch
+from labwire.bus.far_peer import notice_loss
 from labwire.errors import LabwireError, ResourceError, StateError, UsageError
 from labwire.wire.bus_message import Part, encode_payload, notification_topic
 
@@ -207,6 +208,7 @@ class Publisher:
         socket.setsockopt(zmq.XPUB_NODROP, 1)
         socket.sndhwm = self._sndhwm
         socket.immediate = 1  # while the hub is away nothing is stored, which would reach the next hub as old news
+        notice_loss(socket, self._pub_url)
         watch = ConnectionWatch(self._context, socket)
         socket.connect(self._pub_url)
         return socket, watch
@@ -214,6 +216,7 @@ class Publisher:
     def _open_push(self) -> zmq.Socket[Any]:
         socket = self._context.socket(zmq.PUSH)
         socket.sndhwm = self._sndhwm
+        notice_loss(socket, self._push_url or "")
         socket.connect(self._push_url or "")
         return socket
 

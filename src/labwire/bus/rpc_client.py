@@ -12,6 +12,7 @@ import msgspec
 import zmq
 
 from labwire.bus.connection_watch import ConnectionWatch
+from labwire.bus.far_peer import notice_loss
 from labwire.errors import CancelledError, DeadlineError, PeerGoneError, ProtocolError, StateError
 from labwire.operations.job import Job
 from labwire.operations.service import Operation
@@ -117,6 +118,7 @@ class _Line:
     def __init__(self, context: zmq.Context[Any], url: str) -> None:
         self._socket = context.socket(zmq.DEALER)
         self._socket.linger = 200
+        notice_loss(self._socket, url)
         self._url = url
         self._watch = ConnectionWatch(context, self._socket)
         self._was_connected = False

@@ -14,6 +14,7 @@ from typing import Any
 import zmq
 
 from labwire.bus.backbone import bind
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.peer_watch import PeerWatch
 from labwire.bus.rpc_broker import Outgoing, RpcBroker
 from labwire.errors import LabwireError
@@ -57,6 +58,7 @@ class RpcPort:
         self._on_fault = on_fault
         self._router = context.socket(zmq.ROUTER)
         self._router.linger = 200
+        notice_loss(self._router)
         self._router.maxmsgsize = max_message_bytes
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         try:

@@ -19,6 +19,7 @@ import zmq
 
 from labwire.bounded import BoundedQueue
 from labwire.bus.connection_watch import ConnectionWatch
+from labwire.bus.far_peer import notice_loss
 from labwire.bus.intake import Intake, TypedMessage
 from labwire.bus.subscription_options import DEPTH, DEPTH_BYTES, Options, SubscriptionStatistics
 from labwire.errors import DeadlineError, QueueFullError, StateError, UsageError
@@ -391,6 +392,7 @@ def _open_sub(context: zmq.Context[Any], hwm: int | None) -> zmq.Socket[Any]:
     socket = context.socket(zmq.SUB)
     socket.linger = 0
     socket.maxmsgsize = _MAX_PART_BYTES
+    notice_loss(socket)  # it sends nothing: what does not get through is not its to notice
     socket.rcvtimeo = int(_SLICE_S * 1000)
     if hwm is not None:
         socket.rcvhwm = hwm

@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 
 from labwire.bus.connection_watch import ConnectionWatch
+from labwire.bus.far_peer import notice_loss
 from labwire.errors import DeadlineError, PeerGoneError, StateError, UsageError
 from labwire.wire.bus_message import Part
 
@@ -128,6 +129,7 @@ class Remote:
         self._socket = self._context.socket(zmq.REQ)
         self._socket.linger = 0
         self._socket.immediate = 1
+        notice_loss(self._socket, self.url)
         self._socket.rcvtimeo = int(_SLICE_S * 1000)
         self._watch = ConnectionWatch(self._context, self._socket)
         self._socket.connect(self.url)

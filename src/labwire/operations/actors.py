@@ -18,14 +18,16 @@ class ActorStatus(msgspec.Struct, frozen=True):
     actor_class: str
     """Dotted name: ``labwire.actors.recorder:Recorder``."""
     state: str
-    """``starting``, ``running``, ``silent`` (its process lives, but has not said so for 5 s), ``stopping``, ``stopped``,
-    ``backing_off`` (died, starts again) or ``remote``."""
+    """``starting``, ``running``, ``silent`` (its process lives, but has not said so for 5 s), ``stopping``,
+    ``stopped``, ``backing_off`` (died, starts again) or ``remote``."""
     pid: int | None = None
     restarts: int = 0
     uptime_s: float = 0.0
     services: list[str] = []
     """Operations it offers, by service."""
     last_error: str = ""
+    host: str = ""
+    """Computer that it runs on; empty: the rig's own."""
 
 
 ActorList: TypeAlias = list[ActorStatus]

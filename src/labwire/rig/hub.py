@@ -302,7 +302,7 @@ class Hub:
     def _remote_actors(self) -> list[ActorStatus]:
         ours = {"hub", *self.supervisor.children}
         return [
-            ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, services=hello.services)
+            ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, services=hello.services, host=hello.host)
             for hello in self._ports.broker.hellos()
             if hello.actor not in ours
         ]
