@@ -16,6 +16,7 @@
 enum {
   MS = 1000 * 1000,
   PATIENCE_MS = 25,
+  INSIDE_MS = 200, /* who is inside for longer is dead: a living one may only have lost its processor to others */
   BEGIN_MS = 1000,
   MAX_SLEEPERS = 100000,
   OLD_FLAGS = 9,
@@ -66,7 +67,7 @@ static int is_usable(queue *q, pthread_cond_t *cond) {
     return break_queue(q, "a condition variable was overwritten: %#x", flags), 0;
   struct timespec pause = to_timespec(MS / 10);
   for (int64_t until = 0; atomic_load(in.own_lock) & OWN_LOCK; nanosleep(&pause, NULL)) {
-    if (!until) until = now_ns() + PATIENCE_MS * MS;
+    if (!until) until = now_ns() + INSIDE_MS * MS;
     if (now_ns() > until) return break_queue(q, "a process died inside a condition variable"), 0;
   }
   return 1;

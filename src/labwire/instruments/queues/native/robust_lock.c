@@ -15,6 +15,7 @@
 
 enum {
   LOOK_NS = 20 * 1000 * 1000, /* how long a lock may be held before we look who holds it */
+  NAMELESS_NS = 300 * 1000 * 1000, /* between locking and writing its name a living thread may lose its processor */
   MAX_BLOCKED = 100000,
   TID_MASK = 0x3fffffff,
   OWNER_DIED = 0x40000000,
@@ -219,7 +220,7 @@ int rescue_lock(queue *q) {
   }
   if (!owner) { /* died, or was stopped, between taking the lock and writing its name */
     struct timespec pause = to_timespec(1000 * 1000);
-    for (int64_t until = now_ns() + LOOK_NS; now_ns() < until; nanosleep(&pause, NULL))
+    for (int64_t until = now_ns() + NAMELESS_NS; now_ns() < until; nanosleep(&pause, NULL))
       if (!atomic_load(lock_word(q)) || atomic_load(owner_word(q))) return 0;
   } else if (!is_thread_dead(owner)) {
     return 0;
