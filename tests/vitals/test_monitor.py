@@ -210,6 +210,30 @@ def test_what_is_switched_off_is_not_told(pictures: list[Picture]) -> None:
     assert any(isinstance(event, EdgeMetrics) for event in only_breathing)
 
 
+def test_clock_that_steps_back_begins_everything_anew(face: Pixels) -> None:
+    monitor = VitalsMonitor()
+    shown(still(face, 0.5, start_s=3600.0), monitor)
+    assert codes_of(shown(still(face, 0.5), monitor)) == [StatusCode.OK]
+    assert monitor.out_of_order == 0
+
+
+def test_camera_that_changes_its_size_is_looked_at_anew(face: Pixels) -> None:
+    monitor = VitalsMonitor()
+    shown(still(face, 0.5), monitor)
+    half = cast("Pixels", cv2.resize(face, (320, 240), interpolation=cv2.INTER_AREA))
+    shown(still(half, 0.5, start_s=0.5), monitor)
+    found = monitor.measurement.faces.face
+    assert found
+    assert found.size == pytest.approx(90, abs=8)
+    assert monitor.status.code == StatusCode.OK
+
+
+def test_a_gap_of_hours_is_only_a_gap(face: Pixels) -> None:
+    monitor = VitalsMonitor()
+    shown(still(face, 0.5), monitor)
+    assert any(isinstance(event, EdgeMetrics) for event in shown(still(face, 0.5, start_s=9e5), monitor))
+
+
 def test_slow_camera_is_told(face: Pixels) -> None:
     assert codes_of(shown(still(face, 8.0, fps=4.0), VitalsMonitor())) == [StatusCode.OK, StatusCode.FRAME_RATE_LOW]
 

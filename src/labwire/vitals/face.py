@@ -59,9 +59,13 @@ class FaceWatch:
         self._anchor: Face | None = None
         self._pattern_s = self._seen_s = self._searched_s = self._confirmed_s = float("-inf")
         self._suspect = False
+        self._size = 0, 0
 
     def look(self, frame: Frame, time_s: float) -> None:
         """Take a picture at a time; `face` and `count` tell what is known after it."""
+        if (frame.width, frame.height) != self._size:  # another camera, or another mode of it
+            self._size = frame.width, frame.height
+            self.face, self._pattern, self._anchor, self._searched_s = None, None, None, float("-inf")
         if self.face and not self._follow(frame):
             self._searched_s = float("-inf")  # it moved too fast: look everywhere, at once
             self.face = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from labwire.vitals.frame import Frame
 
 _FPS_SPAN_S: Final = 3.0
+_STEP_BACK_US: Final = 1_000_000
 
 
 class VitalsMonitor:
@@ -26,7 +27,7 @@ class VitalsMonitor:
     ...         print(event.timestamp_us, event.payload())
 
     Not thread-safe: one thread calls it. It never raises for what a picture shows; a picture that cannot be decoded or
-    whose time does not rise is counted and left out.
+    whose time does not rise is counted and left out. Time that goes back by more than a second begins everything anew.
 
     Args:
         config: What to measure.
@@ -40,18 +41,21 @@ class VitalsMonitor:
         from labwire.vitals.frame import frame_of
         from labwire.vitals.measurement import Measurement
 
+        self._new_measurement = Measurement
         self.config = config or VitalsConfig()
         self.malformed = 0
         """Pictures that could not be decoded."""
         self.out_of_order = 0
         """Pictures that were not newer than the one before."""
         self._frame_of = frame_of
-        self.measurement = Measurement(self.config)
+        self._begin(0)
+
+    def _begin(self, at_us: int) -> None:
+        self.measurement = self._new_measurement(self.config)
         """The stages."""
         self._status = StatusTrack()
         self._times_s: deque[float] = deque()
-        self._start_us: int | None = None
-        self._last_us = 0
+        self._start_us = self._last_us = at_us
         self._next_rates_s = 0.0
 
     @property
@@ -67,8 +71,8 @@ class VitalsMonitor:
             timestamp_us: Moment of capture in microseconds since 1970-01-01 UTC; it must rise. Default: the picture's.
         """
         at_us = picture.epoch_us if timestamp_us is None else timestamp_us
-        if self._start_us is None:
-            self._start_us = at_us
+        if not self._last_us or at_us < self._last_us - _STEP_BACK_US:
+            self._begin(at_us - 1)
         elif at_us <= self._last_us:
             self.out_of_order += 1
             return []
