@@ -38,7 +38,8 @@ path takes another method.
 ## Long work
 
 An operation that takes long answers 202 with a job and its address in `Location`. `GET /api/jobs/ID` tells `state`
-(`running`, `done`, `failed`, `cancelled`), the newest `progress`, then `result` or `failure`; `DELETE` cancels it.
+(`running`, `done`, `failed`, `cancelled`), the newest `progress`, then `result` or `failure`;
+`POST /api/jobs/ID/cancel` asks it to end.
 Sixteen run at once; of those that have ended the newest hundred are kept.
 
 ## Tokens and names

@@ -106,7 +106,7 @@ export async function runJob<P, R>(
     onProgress(job);
     if (abort.aborted && !cancelled) {
       cancelled = true;
-      await request("DELETE", `/api/jobs/${job.id}`);
+      await request("POST", `/api/jobs/${job.id}/cancel`);
     }
     await new Promise((done) => setTimeout(done, 200));
     job = await request<Job<P, R>>("GET", `/api/jobs/${job.id}`);

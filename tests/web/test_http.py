@@ -28,6 +28,10 @@ def test_a_command_and_its_value(url: str) -> None:
     assert isinstance(done.json["value"], float)
 
 
+def test_a_whole_number_may_have_a_point(url: str) -> None:
+    assert post(url, "/api/instruments/grant", b'{"acquisition": 1.0, "blocks": 47.0}').status == 200
+
+
 def test_changes_are_logged_with_who_and_from_where(web_rig: RunningRig, url: str) -> None:
     with web_rig.connect() as rig, rig.subscribe("logging.info") as log:
         post(url, "/api/actors/restart", {"name": "nobody"}, X_Labwire_User="Anna\x7f <b>")
@@ -57,10 +61,12 @@ def test_changes_are_logged_with_who_and_from_where(web_rig: RunningRig, url: st
         ("POST", "/api/actors/stop", {"name": "nobody"}, 404, "NotFoundError"),
         ("POST", "/api/instruments/call", {"name": "web_DMM1", "verb": "FLY"}, 404, "NotFoundError"),
         ("POST", "/api/instruments/call", {"name": "web_DMM1", "verb": "X", "timeout_ms": 0}, 400, "UsageError"),
-        ("POST", "/api/notify", {"subject": ""}, 422, "InvalidNameError"),
+        ("POST", "/api/notify", {"subject": ""}, 400, "UsageError"),
         ("POST", "/api/notify", {"subject": "a", "fields": {"topic": 1}}, 400, "UsageError"),
-        ("POST", "/api/publish", {"topic": "\x00"}, 422, "InvalidNameError"),
+        ("POST", "/api/publish", {"topic": "\x00"}, 400, "UsageError"),
         ("GET", "/api/jobs/none", None, 404, "NotFoundError"),
+        ("POST", "/api/jobs/none/cancel", None, 404, "NotFoundError"),
+        ("POST", "/api/instruments/grant", {"acquisition": 1.5, "blocks": 1}, 400, "UsageError"),
     ],
 )
 def test_problems(url: str, method: str, path: str, body: object, status: int, code: str) -> None:
@@ -114,7 +120,7 @@ def test_a_job_is_cancelled(url: str) -> None:
     started = post(url, "/api/instruments/run", {"commands": commands, "stop_on_error": False})
     assert started.status == 202, started.body
     path = started.headers["location"]
-    assert ask(url, "DELETE", path).status == 200
+    assert post(url, f"{path}/cancel").status == 200
     wait_until(lambda: get(url, path).json["state"] != "running")
     assert get(url, path).json["state"] == "cancelled"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -13,7 +13,9 @@ from labwire.names import check_subject, check_topic
 from labwire.operations.service import Service
 from labwire.web.answer import Answer, answer
 from labwire.web.jobs import Jobs
-from labwire.web.routes import MAX_BODY_BYTES, Route, find_route, timeout_s
+from labwire.web.routes import MAX_BODY_BYTES, Route, find_route, read_json, timeout_s
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -35,17 +37,20 @@ class Request(msgspec.Struct, frozen=True):
     caller: Caller
 
 
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=240, pattern="^[^\\x00-\\x1f\\x7f]*$")]
+
+
 class NotifyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A notification to be sent to all actors."""
 
-    subject: str
+    subject: _Name
     fields: dict[str, Any] = {}
 
 
 class PublishRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message to be put on the bus."""
 
-    topic: str
+    topic: _Name
     payload: dict[str, Any] = {}
 
 
@@ -81,7 +86,7 @@ class Api:
             case ["jobs", job] if request.method == "GET":
                 _no_query(request)
                 return answer(self.jobs.status(job))
-            case ["jobs", job] if request.method == "DELETE":
+            case ["jobs", job, "cancel"] if request.method == "POST":
                 _no_query(request)
                 self._may_change("jobs.cancel", {"job": job}, request.caller)
                 return answer(self.jobs.cancel(job))
@@ -100,7 +105,9 @@ class Api:
             case ["jobs"]:
                 return ["GET"]
             case ["jobs", _]:
-                return ["GET", "DELETE"]
+                return ["GET"]
+            case ["jobs", _, "cancel"]:
+                return ["POST"]
             case ["notify"] | ["publish"]:
                 return ["POST"]
             case [service, name]:
@@ -162,12 +169,9 @@ def _json_body(request: Request) -> bytes:
     return request.body
 
 
-def _decoded(request: Request, kind: type[Any]) -> Any:
+def _decoded(request: Request, kind: type[S]) -> S:
     _no_query(request)
-    try:
-        return msgspec.json.decode(_json_body(request) or b"{}", type=kind)
-    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-        raise UsageError(f"{request.path}: {error}") from error
+    return read_json(_json_body(request), kind, request.path)
 
 
 def _no_query(request: Request) -> None:

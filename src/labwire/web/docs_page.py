@@ -85,8 +85,6 @@ def _example(url: str, path: str, method: str, fields: list[tuple[str, Tree, boo
     if method == "get":
         query = "&".join(f"{key}={value}" for key, value in given.items())
         return f"curl '{url}{path}{'?' if query else ''}{query}'"
-    if method == "delete":
-        return f"curl -X DELETE {url}{path}"
     body = f" -d '{json.dumps(given)}'" if given else ""
     return f"curl -X POST {url}{path} -H 'Content-Type: application/json'{body}"
 

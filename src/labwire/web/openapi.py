@@ -30,7 +30,7 @@ _FROM_THE_RIG: tuple[type[LabwireError], ...] = (NotFoundError, PeerGoneError, D
 _REF = "#/components/schemas/{name}"
 _ABOUT = (
     "What can be asked of the rig. Errors are problem documents (RFC 9457) with `code` and `data`. An operation that "
-    "takes long answers 202 with a job: look at it, or delete it to cancel the work."
+    "takes long answers 202 with a job, to be looked at and cancelled."
 )
 
 
@@ -42,6 +42,8 @@ def openapi() -> Tree:
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     by_kind = dict(zip(map(repr, kinds), schemas, strict=True))
     _describe(components, kinds)
+    for row in rows:
+        _bound_integers(components[row.operation.request.__name__])
     paths: dict[str, Tree] = {}
     for route in rows:
         paths[route.path] = {route.method.lower(): _operation(route, by_kind, components)}
@@ -90,6 +92,24 @@ def _structs_in(kinds: Iterable[Any]) -> Iterable[type[msgspec.Struct]]:
             seen.add(kind)
             waiting += [field.type for field in msgspec.structs.fields(kind)]
             yield kind
+
+
+def _bound_integers(schema: Any) -> None:
+    """Say of each whole number that it has 64 bits, with or without sign: that is what travels to the rig."""
+    match schema:
+        case {"type": "integer"}:
+            schema.setdefault("minimum", -(1 << 63))
+            schema.setdefault("maximum", (1 << 64) - 1)
+        case {"properties": properties}:
+            for inner in properties.values():
+                _bound_integers(inner)
+        case {"items": inner}:
+            _bound_integers(inner)
+        case {"anyOf": members}:
+            for inner in members:
+                _bound_integers(inner)
+        case _:
+            pass
 
 
 def _operation(route: Route, by_kind: Mapping[str, Tree], components: Mapping[str, Tree]) -> Tree:
@@ -147,9 +167,11 @@ def _further_paths() -> dict[str, Tree]:
         },
         "/api/jobs/{id}": {
             "get": _plain_operation("jobs.status", "Tell how far a job is.")
-            | {"parameters": [job], "responses": {"200": one, **missing}},
-            "delete": _plain_operation("jobs.cancel", "Cancel a job.")
-            | {"parameters": [job], "responses": {"200": one, **missing}},
+            | {"parameters": [job], "responses": {"200": one, **missing}}
+        },
+        "/api/jobs/{id}/cancel": {
+            "post": _plain_operation("jobs.cancel", "Ask a job to end.")
+            | {"parameters": [job], "responses": {"200": one, **missing}}
         },
         "/api/notify": _sending("notify", "Send a notification to all actors.", "NotifyRequest"),
         "/api/publish": _sending("publish", "Put a message on the bus.", "PublishRequest"),

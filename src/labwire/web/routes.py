@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 
@@ -18,6 +18,7 @@ MAX_BODY_BYTES = 1 << 20
 ALWAYS: tuple[type[LabwireError], ...] = (UsageError, RefusedError)
 """What any request may be answered with."""
 
+S = TypeVar("S", bound=msgspec.Struct)
 _SCALARS = {str, int, float, bool}
 _ARGUMENT = re.compile(r"^    (\w+): ((?:.+\n?)(?:^        .+\n?)*)", re.MULTILINE)
 
@@ -64,10 +65,35 @@ class Route(msgspec.Struct, frozen=True):
         Raises:
             UsageError: It does not fit.
         """
-        try:
-            return msgspec.json.decode(body or b"{}", type=self.operation.request)
-        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-            raise UsageError(f"{self.path}: {error}") from error
+        return read_json(body, self.operation.request, self.path)
+
+
+def read_json(body: bytes, kind: type[S], path: str) -> S:
+    """Read a JSON body as a struct; an empty one is an empty object.
+
+    Raises:
+        UsageError: It does not fit.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
+        first = error
+    try:  # JSON knows no whole numbers: 47.0 is 47, and some programs write it so
+        return msgspec.convert(_whole(msgspec.json.decode(body)), kind)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        raise UsageError(f"{path}: {first}") from first
+
+
+def _whole(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case dict():
+            return {key: _whole(inner) for key, inner in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_whole(inner) for inner in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 @cache
@@ -97,7 +123,7 @@ def timeout_s(route: Route, request: msgspec.Struct) -> float:
     """Return how long an answer may take: what the request allows an instrument, and time for the way."""
     asked_s = getattr(request, "timeout_ms", 0) / 1000 + getattr(request, "timeout_s", 0.0)
     # A driver may take its time to get ready, and a recorder to make its files whole.
-    return min(asked_s, 86_400.0) + (60.0 if route.operation.changes else 10.0)
+    return max(0.0, min(asked_s, 86_400.0)) + (60.0 if route.operation.changes else 10.0)
 
 
 def arguments_of(operation: Operation) -> dict[str, str]:
@@ -118,4 +144,4 @@ def _is_scalar(kind: Any) -> bool:
     return kind in _SCALARS
 
 
-__all__ = ["ALWAYS", "MAX_BODY_BYTES", "Route", "arguments_of", "find_route", "routes", "timeout_s"]
+__all__ = ["ALWAYS", "MAX_BODY_BYTES", "Route", "arguments_of", "find_route", "read_json", "routes", "timeout_s"]
