@@ -77,3 +77,55 @@ def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) 
         second = rig.record.stop().rec_path
         assert second == told["notify.recording.started"]["rec_path"]
         assert Path(second) == Path(first).with_name("001")
+
+
+SEGMENTS = """
+[web]
+enabled = false
+[sources.eyes]
+kind = "simulated_eyes"
+[recorder]
+root = "recordings"
+disk_warn_bytes = 0
+disk_stop_bytes = 0
+segment_s = 1.0
+retention = { max_bytes = 1, keep = 1, automatic = true }
+[actors.scale]
+class = "my_scale:Scale"
+"""
+
+
+def test_a_recording_of_days_is_a_series_that_is_checked_and_pruned(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE)
+    with (
+        running_rig(tmp_path, SEGMENTS) as running,
+        running.connect() as rig,
+        rig.subscribe("notify.recording.") as heard,
+    ):
+        heard.wait_connected(LIMIT_S)
+        first = rig.record.start("days").rec_path
+        removed: list[str] = []
+        while "days/000" not in removed:
+            topic, payload, _ = heard.recv(LIMIT_S)
+            if topic.endswith(".segmented") and payload["segment"] == 1:
+                assert payload["ended_path"] == first
+                assert payload["failed"] == []
+            if topic.endswith(".checked"):
+                assert payload["whole"], payload
+                removed += payload["removed"]
+        rig.record.stop()
+        assert not Path(first).exists()
+        assert rig.record.list()[0].state == "complete"
+
+
+def test_require_is_all_or_nothing(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE.replace("if self.session:", "if True:"))
+    with running_rig(tmp_path, RIG) as running, running.connect() as rig:
+        refused = running.labwire("record", "start", "all of it", "--require")
+        assert refused.returncode == 5, refused.stderr
+        assert "the scale is being recorded already" in refused.stderr
+        assert rig.record.list() == []
+        started = rig.record.start("what works")
+        assert [(failure.stream, "already" in failure.reason) for failure in started.failed] == [("scale", True)]
+        assert "bus" in started.started
+        rig.record.stop()

@@ -11,12 +11,12 @@ from labwire.operations.recordable import StreamCounters, StreamDescription
 from labwire.operations.recording import StreamFailure
 from labwire.sessions import ballast, bus_log, events, manifest, player_format
 from labwire.sessions.manifest import Manifest
-from labwire.sessions.sink import ClockChange
+from labwire.sessions.sink import ClockChange, ClockReading
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "session-folder.md").read_text()
 
 
-@pytest.mark.parametrize("struct", [Manifest, ClockChange, StreamDescription, StreamCounters, StreamFailure])
+@pytest.mark.parametrize("struct", [Manifest, ClockChange, ClockReading, StreamDescription, StreamCounters, StreamFailure])
 def test_every_key_is_explained(struct: type[msgspec.Struct]) -> None:
     assert [field.encode_name for field in msgspec.structs.fields(struct) if f"`{field.encode_name}`" not in PAGE] == []
 
@@ -34,7 +34,7 @@ def test_every_key_is_explained(struct: type[msgspec.Struct]) -> None:
         player_format.USER_FILE,
         ballast.FILE_NAME,
         *(manifest.RECORDING, manifest.COMPLETE, manifest.REPAIRED, manifest.BROKEN),
-        *(events.STOPPED, events.DISK_WAS_LOW, events.DISK_FAILED),
+        *(events.STOPPED, events.SEGMENTED, events.DISK_WAS_LOW, events.DISK_FAILED),
         manifest.FORMAT,
     ],
 )

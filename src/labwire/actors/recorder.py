@@ -31,6 +31,7 @@ from labwire.operations.session_check import Verified
 from labwire.sessions import events
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
+from labwire.sessions.housekeeping import Housekeeper
 from labwire.sessions.recording import SessionRecorder
 from labwire.sessions.recording import State as RecorderState
 
@@ -59,6 +60,8 @@ class Recorder(Actor, Recording):
             recordables=self._find_recordables,
             on_event=self._post_event,
         )
+        retention = self.options.retention
+        self._house = Housekeeper(Path(self.options.root), retention) if retention.automatic else None
         self._ending = threading.Event()
         self._started_s = 0.0
         self._written_before = (0.0, 0)
@@ -88,6 +91,8 @@ class Recorder(Actor, Recording):
             if self._reader.is_alive():
                 self._reader.join()
             self._sub.close()
+            if self._house is not None:
+                self._house.close()
 
     def on_notify(self, notification: Notification) -> None:
         """Record the bus into session folders.
@@ -102,6 +107,8 @@ class Recorder(Actor, Recording):
             ``recording.stopped``: The current session has ended and its files are whole.
             ``recording.failed``: It could not start, or was cut off; ``reason`` says why. A recorder that died in a
                 session goes on in a new one.
+            ``recording.segmented``: The next session of a series has begun in place of the one before.
+            ``recording.checked``: A session was checked, and old ones were removed, as the rig file says.
             ``recording.warning``: Something to look at: the disk is getting full, a stream failed.
 
         Emits data:
@@ -213,6 +220,7 @@ class Recorder(Actor, Recording):
 
     def _tell_stopped(self, rec_path: str, duration_s: float, ended: str) -> None:
         self.log.info("recorded %.1f s to %s", duration_s, rec_path)
+        self._keep_house(rec_path)
         self.notify(
             "recording.stopped", rec_path=rec_path, duration_s=duration_s, ended=ended, timestamp=self.clock.now()
         )
@@ -232,11 +240,32 @@ class Recorder(Actor, Recording):
         if kind == events.ENDED:
             self.log.error("the session ended by itself: %s", data.get("ended"))
             self._tell_stopped(str(data["rec_path"]), float(data["duration_s"]), str(data.get("ended")))
+        elif kind == events.SEGMENTED:
+            self._started_s = time.monotonic()
+            self.log.info("recording on to %s", data["rec_path"])
+            self.notify("recording.segmented", timestamp=self.clock.now(), **data)
+            self._keep_house(str(data["ended_path"]))
         else:
             self.log.error("recording: %s %s", kind, data)
             self.notify("recording.warning", kind=kind, timestamp=self.clock.now(), **data)
 
+    def _keep_house(self, rec_path: str) -> None:
+        if self._house is not None:
+            self._house.ended(Path(rec_path))
+
+    def _look_at_house(self) -> None:
+        kept = self._house.poll() if self._house is not None else None
+        if kept is None:
+            return
+        if kept.error or not kept.whole:
+            self.log.error("check of %s: %s", kept.path, kept.error or "; ".join(kept.problems))
+        for row in kept.removed:
+            self.log.info("removed %s: %s", row.name, row.why)
+        fields = {**msgspec.to_builtins(kept), "removed": [row.name for row in kept.removed]}
+        self.notify("recording.checked", timestamp=self.clock.now(), **fields)
+
     def _publish_state(self) -> None:
+        self._look_at_house()
         counters = self._recorder.counters()
         session = self._recorder.session
         written_bytes = sum(stream.written_bytes for stream in counters.values())

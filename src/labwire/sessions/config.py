@@ -24,6 +24,8 @@ class RetentionConfig(Strict):
     """While all sessions together are larger, the oldest goes; 0 is no limit."""
     keep: Annotated[int, Meta(ge=0)] = 1
     """So many of the newest stay, whatever the limits say."""
+    automatic: bool = False
+    """Check each session once it has ended, and then remove what may go; in a process that gives way to all others."""
 
     @property
     def limits_something(self) -> bool:
@@ -56,6 +58,9 @@ class RecorderConfig(Strict):
     """Bytes that may wait for the disk; more are refused and counted as lost."""
     picture_queue_bytes: Annotated[int, Meta(ge=1 << 20)] = 128 << 20
     """Bytes of pictures that may wait for the video; the raw parts of more stay in the log instead."""
+    segment_s: Annotated[float, Meta(ge=0.0)] = 0.0
+    """After so many seconds a session is closed and the next one of the series begun, without a message in between
+    being lost: for recordings of days. 0 never does."""
     disk_warn_bytes: _Bytes = 5_000_000_000
     """Below this much free space a warning is published."""
     disk_stop_bytes: _Bytes = 1_000_000_000

@@ -21,6 +21,12 @@ STREAM_FAILED = "stream_failed"
 ENDED = "ended"
 """The session ended by itself: ``ended`` and the fields of `RecordingStopped`."""
 
+SEGMENTED = "segmented"
+"""A session's end because the next one of its series has begun.
+
+As an event: ``rec_path``, ``segment`` and ``failed`` streams of the new one, ``ended_path`` and ``duration_s`` of the
+old one.
+"""
 STOPPED = "stopped"
 """A session's end that somebody asked for."""
 DISK_WAS_LOW = "disk_low"

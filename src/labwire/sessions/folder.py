@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -178,8 +179,9 @@ def _summarize(root: Path, folder: Path) -> SessionSummary:
 
 def _size_of(folder: Path) -> int:
     total = 0
-    with os.scandir(folder) as entries:
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # it may be removed at this moment
         for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                total += entry.stat(follow_symlinks=False).st_size
+            with suppress(FileNotFoundError):  # a file that gets its last name at this moment
+                if entry.is_file(follow_symlinks=False):
+                    total += entry.stat(follow_symlinks=False).st_size
     return total

@@ -18,6 +18,7 @@ from labwire.sessions.sink import ClockChange
 _TICK_S = 1.0
 _MANIFEST_EVERY_S = 60.0
 _STOP_WITHIN_S = 60.0
+_SEGMENT_RETRY_S = 60.0
 _KINDS = {events.DATA_LOST: "dropped", events.MALFORMED: "malformed", events.GAPS: "gaps"}
 _TOO_SLOW = "the disk did not keep up, and the recorder's queue was full"
 
@@ -31,6 +32,7 @@ class SessionGuard:
         clock: Rig time; a jump that nobody reported is found here.
         on_event: Hears what happens.
         end: Ends the session for a reason; True once somebody ends it.
+        segment: Begins the next session of a series in place of this one; True once that is done.
         free_bytes: Tells the free space at a path.
     """
 
@@ -42,10 +44,12 @@ class SessionGuard:
         *,
         on_event: OnEvent,
         end: Callable[[str], bool],
+        segment: Callable[[], bool],
         free_bytes: Callable[[Path], int],
     ) -> None:
         self._session, self._config, self._clock = session, config, clock
-        self._on_event, self._end, self._free_bytes = on_event, end, free_bytes
+        self._on_event, self._end, self._segment, self._free_bytes = on_event, end, segment, free_bytes
+        self._segment_due_s = config.segment_s or float("inf")
         self._thread = threading.Thread(target=self._run, name="labwire-recorder-guard", daemon=True)
         self._wake = threading.Event()
         self._stopping = False
@@ -111,8 +115,11 @@ class SessionGuard:
                 self._session.write_progress()
         except OSError as error:
             self.stream_failed(bus_log.STREAM, error)
-        if self._end_reason and self._end(self._end_reason):
-            self._stopping = True
+        if self._end_reason:
+            self._stopping = self._end(self._end_reason) or self._stopping
+        elif self._session.duration_s >= self._segment_due_s:
+            self._segment_due_s = self._session.duration_s + _SEGMENT_RETRY_S
+            self._stopping = self._segment() or self._stopping
 
     def _take_failures(self) -> None:
         videos = self._session.videos

@@ -45,6 +45,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Start in rig time."""
     start_monotonic_s: float
     """Start on the monotonic clock of the computer that recorded."""
+    segment: int = 0
+    """Place in a series of sessions that were recorded without a break, from 0."""
+    follows: str = ""
+    """Of a series: ``uuid`` of the session before this one; empty for the first."""
     clock_changes: list[ClockChange] = []
     """Jumps of rig time during the session, in order."""
     clocks: list[ClockReading] = []
@@ -56,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     state: str = RECORDING
     """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
     ended: str = ""
-    """Why it ended: ``stopped``, ``disk_low``, ``disk_failed``; empty while it runs and after a crash."""
+    """Why: ``stopped``, ``segmented``, ``disk_low``, ``disk_failed``; empty while it runs and after a crash."""
     duration_s: float = 0.0
     updated_epoch_us: int = 0
     streams: dict[str, StreamDescription] = {}

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from labwire.clock import RigClock, epoch_us, monotonic_s
-from labwire.errors import ConfigError, DiskLowError, StateError
+from labwire.errors import ConfigError, DiskLowError, LabwireError, StateError
 from labwire.operations.job import LocalJob
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters
 from labwire.operations.recording import RecordingStarted, RecordingStopped, Repaired, RepairProgress, SessionSummary
@@ -76,6 +76,7 @@ class SessionRecorder:
         self._topics = tuple(prefix.encode() for prefix in config.topics)
         self._exclude = tuple(prefix.encode() for prefix in config.exclude)
         self._lock = threading.Lock()
+        self._turn = threading.RLock()  # whoever ends a session, or puts the next one in its place
         self._state = State.IDLE
         self._session: RunningSession | None = None
         self._guard: SessionGuard | None = None
@@ -109,11 +110,7 @@ class SessionRecorder:
         self._enter(State.STARTING, State.IDLE)
         try:
             self._check_disk()
-            recordables = self._recordables()
-            if taken := LOCAL_STREAMS & recordables.keys():
-                raise ConfigError(f"{sorted(taken)} are streams of the recorder itself: name the others otherwise")
-            folder, name = create_session_folder(Path(self._config.root), name)
-            session = self._make_session(folder, name, recordables)
+            session, self._guard = self._make_session(name)
             self._session = session  # from here on messages are taken: nothing that follows a start is missed
             session.prepare(require=require)
             started = session.start(require=require)
@@ -140,7 +137,11 @@ class SessionRecorder:
                 limit_bytes=limit,
             )
 
-    def _make_session(self, folder: Path, name: str, recordables: Mapping[str, Recordable]) -> RunningSession:
+    def _make_session(self, name: str, follows: RunningSession | None = None) -> tuple[RunningSession, SessionGuard]:
+        recordables = self._recordables()
+        if taken := LOCAL_STREAMS & recordables.keys():
+            raise ConfigError(f"{sorted(taken)} are streams of the recorder itself: name the others otherwise")
+        folder, name = create_session_folder(Path(self._config.root), name)
         now_s = monotonic_s()
         start = SessionStart(
             path=str(folder),
@@ -150,12 +151,14 @@ class SessionRecorder:
             start_rig_time_s=self._clock.at(now_s),
             start_epoch_us=epoch_us(),
         )
-        session = RunningSession(self._config, start, recordables, rig=self._rig, on_failure=self._on_failure)
-        self._guard = SessionGuard(
+        session = RunningSession(
+            self._config, start, recordables, rig=self._rig, on_failure=self._on_failure, follows=follows
+        )
+        guard = SessionGuard(
             session, self._config, self._clock,
-            on_event=self._on_event, end=self._end_by_itself, free_bytes=self._free_bytes,
+            on_event=self._on_event, end=self._end_by_itself, segment=self._begin_next, free_bytes=self._free_bytes,
         )  # fmt: skip
-        return session
+        return session, guard
 
     def put(self, parts: Sequence[bytes], received_monotonic_s: float) -> bool:
         """Take a message off the bus; False if it is not recorded: no session, not selected, or no room (counted).
@@ -170,7 +173,14 @@ class SessionRecorder:
         if not parts:
             self.empty_messages += 1
             return False
-        return self.selects(parts[0]) and session.queue.put(parts, received_monotonic_s)
+        if not self.selects(parts[0]):
+            return False
+        while not session.queue.put(parts, received_monotonic_s):
+            current = self._session
+            if current is None or current is session:
+                return False
+            session = current  # the next of the series has just taken over
+        return True
 
     def selects(self, topic: bytes) -> bool:
         """Tell whether a topic is recorded at all."""
@@ -193,6 +203,10 @@ class SessionRecorder:
         return self._stop(events.STOPPED)
 
     def _stop(self, ended: str) -> RecordingStopped:
+        with self._turn:
+            return self._stop_now(ended)
+
+    def _stop_now(self, ended: str) -> RecordingStopped:
         self._enter(State.STOPPING, State.RECORDING)
         session, guard = self._session, self._guard
         assert session is not None
@@ -205,6 +219,39 @@ class SessionRecorder:
             self._session = self._guard = None
             self._state = State.IDLE
         return stopped
+
+    def _begin_next(self) -> bool:
+        """On the guard's thread: put the next session of a series in the place of the running one.
+
+        The new one takes messages before the old one is closed, so none is lost. The streams of others stop in between.
+        """
+        if not self._turn.acquire(blocking=False):
+            return False  # somebody stops it at this moment
+        try:
+            old = self._session
+            if old is None or self._state is not State.RECORDING:
+                return False
+            new, guard = self._make_session(old.session.name, old)
+            try:
+                new.prepare_local()
+                old.stop_others()
+                new.prepare_others()
+                started = new.start(require=False)
+            except BaseException:
+                new.discard()
+                raise
+            self._session, self._guard = new, guard
+            guard.start()
+            stopped = old.end(events.SEGMENTED)
+        except (LabwireError, OSError) as error:
+            reason = f"no new session could be begun, this one goes on: {error}"
+            self._on_event(events.STREAM_FAILED, {"stream": "recorder", "reason": reason})
+            return False
+        finally:
+            self._turn.release()
+        told = {"rec_path": started.rec_path, "segment": new.segment, "failed": msgspec.to_builtins(started.failed)}
+        self._on_event(events.SEGMENTED, {**told, "ended_path": stopped.rec_path, "duration_s": stopped.duration_s})
+        return True
 
     def _end_by_itself(self, ended: str) -> bool:
         try:

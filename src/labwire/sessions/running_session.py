@@ -43,6 +43,7 @@ class RunningSession:
         recordables: What else records, by stream name.
         rig: Configuration of the rig, for the manifest.
         on_failure: Called on any thread with the stream and the reason when a local stream fails while it runs.
+        follows: The session before it in a series.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class RunningSession:
         *,
         rig: dict[str, Any],
         on_failure: Callable[[str, Exception], None],
+        follows: RunningSession | None = None,
     ) -> None:
         self.session = session
         self.folder = Path(session.path)
@@ -70,7 +72,12 @@ class RunningSession:
         self._pause_s = config.flush_s / 2  # half for the batch to gather, half to write it
         self._on_failure = on_failure
         self._writer: SessionWriter | None = None
-        self._manifest = manifest.manifest_of(session, rig)
+        self.segment = follows.segment + 1 if follows else 0
+        """Place in its series."""
+        before = follows.session.uuid if follows else ""
+        self._manifest = msgspec.structs.replace(
+            manifest.manifest_of(session, rig), segment=self.segment, follows=before
+        )
         self._manifest_lock = threading.Lock()
         self._changes: list[ClockChange] = []
         self._clocks = ClockLog(session)
@@ -90,14 +97,27 @@ class RunningSession:
         Raises:
             LabwireError: The log cannot be written, or `require` is set and a stream cannot record: `discard` it.
         """
+        self.prepare_local()
+        self.prepare_others()
+        self._check(require=require)
+
+    def prepare_local(self) -> None:
+        """Write the manifest and prepare the recorder's own streams.
+
+        Raises:
+            LabwireError: The log cannot be written: `discard` it.
+        """
         try:
             self.write_manifest()
         except OSError as error:
             raise DeviceError(f"cannot write in {self.folder}: {error.strerror}", path=str(self.folder)) from error
         take_ballast(self.folder)
         self._local.prepare(self.session)
+        self._check(require=False)
+
+    def prepare_others(self) -> None:
+        """Prepare the streams that are not the recorder's own; those that cannot record are in `failed`."""
         self._others.prepare(self.session)
-        self._check(require=require)
 
     def start(self, *, require: bool) -> RecordingStarted:
         """Start all streams that are prepared; ours first, so that nothing of the others is missed.
@@ -147,7 +167,7 @@ class RunningSession:
         Args:
             ended: Why, for the manifest.
         """
-        self._others.stop()  # first: what they say at their end is still recorded
+        self.stop_others()  # first: what they say at their end is still recorded
         duration_s = self.duration_s
         self.queue.close()
         state = self._close_files(duration_s)
@@ -155,6 +175,10 @@ class RunningSession:
         with suppress(OSError):  # the session then looks cut off, and a repair sets it right
             self.write_manifest(state=state, ended=ended, duration_s=duration_s)
         return RecordingStopped(str(self.folder), duration_s, self.counters())
+
+    def stop_others(self) -> None:
+        """Stop the streams that are not the recorder's own; doing it twice does no harm."""
+        self._others.stop()
 
     def _close_files(self, duration_s: float) -> str:
         drop_ballast(self.folder)
