@@ -14,7 +14,8 @@ TALK = Group("Talk to it", sort_key=2)
 OPERATIONS = Group("Operations", sort_key=3)
 SESSIONS = Group("Sessions", sort_key=4)
 IMAGES = Group("Image streams", sort_key=5)
-SETUP = Group("This program", sort_key=6)
+FILES = Group("The file backend", sort_key=6)
+SETUP = Group("This program", sort_key=7)
 
 
 class Command(NamedTuple):
@@ -37,6 +38,13 @@ _COMMANDS = (
         "When it is ready it says where it is. Ctrl-C or SIGTERM ends it cleanly, a second Ctrl-C by force.",
     ),
     Command("status", "labwire.cli.status:status", RIG, "Tell how the rig is: addresses, actors, counters."),
+    Command(
+        "discover",
+        "labwire.cli.discover:discover",
+        RIG,
+        "List the rigs of the local network that listen beyond their own computer.\n\n"
+        "The exit status is 1 if none answers. Needs the extra `discover`.",
+    ),
     Command(
         "actor",
         "labwire.cli.actor:actor",
@@ -93,6 +101,7 @@ _COMMANDS = (
         "It connects, and connects again, until Ctrl-C; then it finishes the files under way and says what is missing. "
         "Example: `labwire write tcp://10.0.0.1:9100 -o data`.",
     ),
+    Command("files", "labwire.cli.files:app", FILES, "Look at the files of a file backend."),
     Command(
         "sub",
         "labwire.cli.sub:sub",
