@@ -1,0 +1,1 @@
+"""The benchmark of the dashboard's live path."""
