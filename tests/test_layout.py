@@ -62,7 +62,7 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples", "scripts"])
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "examples", "samples", "scripts"])
 def test_no_file_holds_two_subjects(folder: str) -> None:
     sizes = {path: len(path.read_bytes().splitlines()) for path in (ROOT / folder).rglob("*.py")}
     assert {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > MAX_LINES} == {}
