@@ -119,10 +119,11 @@ class Mailbox:
         with self._lock:
             if topic in self._in_flight and item.raw:
                 wake = self._put_picture(item)
-            for steps, series in self._by_topic.get(topic, ()):
-                value = value_at(item.payload, steps)
-                if value is not None:
-                    series.add(_time_of(item), value)
+            if fields := self._by_topic.get(topic):
+                time_s = _time_of(item)
+                for steps, series in fields:
+                    if (value := value_at(item.payload, steps)) is not None:
+                        series.add(time_s, value)
             if topic.startswith(tuple(wish.all)):
                 if len(self._tail) == MAX_TAIL:
                     self._count(self._tail[0].topic)
