@@ -6,7 +6,7 @@ import threading
 from typing import Final
 
 _SMALLEST_BITS: Final = 12
-_STEP_BITS: Final = 3
+_STEP_BITS: Final = 4
 """Sizes are rounded up by at most an eighth, so that images of almost the same size share buffers."""
 
 

@@ -155,7 +155,7 @@ class DataFile:
             raise ProtocolError(f"it is in {self.name} already; the first one is kept")
         arrays = self._channels(message)
         # All channels are looked at before the first is written: an image is in the file as a whole or not at all.
-        chunks = [self._dataset(channel, array).chunk_of(array) for channel, array in arrays.items()]
+        chunks = [self._dataset(channel, array).chunk_of(index, array) for channel, array in arrays.items()]
         size = sum(self._write_chunk(index, chunk) for chunk in chunks)
         self._present.add(index)
         self.stored_bytes += size
@@ -291,25 +291,35 @@ class _Images:
     def __init__(self, file: Node, path: str, array: Array, plan: RunPlan, owner: DataFile) -> None:
         array = _storable(array)
         self._like = array
-        rows = plan.images_in(owner.index)
+        most = plan.images_in(owner.index)
+        self._rows = most if plan.announced else min(most, _ROWS)
         fill = fill_value(array.dtype, plan.start.error_value)
-        self.dataset = make_dataset(file, path, array, (rows, *array.shape), (1, *array.shape), fill)
+        shape, chunk = (self._rows, *array.shape), (1, *array.shape)
+        self.dataset = make_dataset(file, path, array, shape, chunk, fill, most)
         owner.check("begin")
 
-    def chunk_of(self, array: Array) -> _Chunk:
+    def chunk_of(self, index: int, array: Array) -> _Chunk:
         if array.dtype != self._like.dtype:
             raise ProtocolError(f"its pixels are {array.dtype}, and those of the file {self._like.dtype}")
         data, plain = array.data, False
         if array.compression != self._like.compression or why_not(array):
             data, plain = _storable(array, expand=True).data, bool(self._like.compression)
+        self.make_room(index)
         return _Chunk(self.dataset, data, plain)
 
+    def make_room(self, index: int) -> None:
+        if index >= self._rows:  # a run of unknown length: HDF5 looks at every row that is cut off at the end
+            self.set_length(min(max(index + 1, 2 * self._rows), self.dataset.maxshape[0]))
+
     def set_length(self, length: int) -> None:
-        if self.dataset.shape[0] != length:
+        if self._rows != length:
+            self._rows = length
             self.dataset.id.set_extent((length, *self.dataset.shape[1:]))
 
 
 _MAX_CHANNELS: Final = 16
+_ROWS: Final = 1024
+"""Rows that a data set begins with where nobody said how many images there will be."""
 
 
 def _storable(array: Array, *, expand: bool = False) -> Array:

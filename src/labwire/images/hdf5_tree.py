@@ -102,8 +102,18 @@ def make_dataset(
     shape: Sequence[int],
     chunk: Sequence[int],
     fill: int | None = None,
+    most: int | None = None,
 ) -> Node:
     """Make a data set that takes the bytes of such arrays as chunks.
+
+    Args:
+        parent: Where.
+        name: Of the data set; groups in it are made.
+        array: Such an array.
+        shape: Of the data set.
+        chunk: Of each chunk.
+        fill: What stands where nothing was written.
+        most: How far the first dimension may grow; None: not at all.
 
     Raises:
         UsageError: Such an array cannot be stored.
@@ -124,7 +134,7 @@ def make_dataset(
         properties.set_filter(number, h5py.h5z.FLAG_OPTIONAL, options)
     parents = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     parents.set_create_intermediate_group(True)
-    space = h5py.h5s.create_simple(tuple(shape), tuple(shape))
+    space = h5py.h5s.create_simple(tuple(shape), (shape[0] if most is None else most, *shape[1:]))
     type_id = h5py.h5t.py_create(dtype, logical=True)
     return h5py.Dataset(h5py.h5d.create(parent.id, name.encode(), type_id, space, properties, parents))
 
