@@ -1,4 +1,4 @@
-"""Options of instruments: tables ``[instruments.NAME]`` and ``[instrument_server]`` of a rig file."""
+"""Options of instruments: tables ``[instruments.NAME]`` of a rig file."""
 
 from __future__ import annotations
 

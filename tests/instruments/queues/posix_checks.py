@@ -19,6 +19,7 @@ from labwire.instruments.queues import inspection, posix_mq
 from labwire.instruments.queues.contract import QueuePair
 from labwire.instruments.queues.open import create_pair, join_pair, open_pair
 from labwire.wire.instrument_message import ISS, SPEC, Message, MessageType, decode_message, encode_message
+from tests.instruments.everything import everything_once
 
 LIMITS = Path("/proc/sys/fs/mqueue")
 NAME = f"P{os.getpid()}"  # in /dev/shm others may have theirs at the same time
@@ -177,7 +178,13 @@ def a_c_server_creates(depth: int) -> None:
     foreign(depth, "call", they_create=True)
 
 
+def the_whole_server(depth: int) -> None:
+    everything_once("posix", "spec")
+    assert not [state for state in inspection.queue_states() if state.kind == "posix"], "queues of this namespace"
+
+
 CHECKS = [
+    the_whole_server,
     both_ways_and_priorities,
     waking_and_closing,
     sending_goes_on_when_there_is_room,
