@@ -48,14 +48,15 @@ class VitalsMonitor:
         self.out_of_order = 0
         """Pictures that were not newer than the one before."""
         self._frame_of = frame_of
-        self._begin(0)
+        self._begin()
 
-    def _begin(self, at_us: int) -> None:
+    def _begin(self) -> None:
         self.measurement = self._new_measurement(self.config)
         """The stages."""
         self._status = StatusTrack()
         self._times_s: deque[float] = deque()
-        self._start_us = self._last_us = at_us
+        self._start_us: int | None = None
+        self._last_us = 0
         self._next_rates_s = 0.0
 
     @property
@@ -71,8 +72,10 @@ class VitalsMonitor:
             timestamp_us: Moment of capture in microseconds since 1970-01-01 UTC; it must rise. Default: the picture's.
         """
         at_us = picture.epoch_us if timestamp_us is None else timestamp_us
-        if not self._last_us or at_us < self._last_us - _STEP_BACK_US:
-            self._begin(at_us - 1)
+        if at_us < self._last_us - _STEP_BACK_US:
+            self._begin()
+        if self._start_us is None:
+            self._start_us = at_us
         elif at_us <= self._last_us:
             self.out_of_order += 1
             return []
