@@ -50,6 +50,9 @@ class NetworkConfig(Strict):
     allow: list[str] = []
     """Networks that may connect, as "192.168.1.0/24"; needed to listen beyond this computer.
     This computer itself is always allowed."""
+    advertise: bool = True
+    """Tell the local network where the rig is, so that `labwire discover` finds it: only if it listens beyond this
+    computer, and the extra `discover` is installed."""
 
     @property
     def exposed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ RECORDER = "recorder"
 INSTRUMENTS = "instruments"
 TIME_SYNC = "time_sync"
 ALERTS = "alerts"
+DISCOVERY = "discovery"
 SOURCE_ACTORS: Mapping[type, str] = {
     SimulatedEyesConfig: "labwire.actors.eyes:SimulatedEyes",
     PupilConfig: "labwire.actors.pupil:Pupil",
@@ -74,13 +76,7 @@ def _rows(
             "console_fd": console_fd,
         },
     )
-    if config.time_sync:
-        options = {
-            "time_sync": msgspec.to_builtins(config.time_sync),
-            "listen": config.network.listen,
-            "allow": config.network.allow,
-        }
-        yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
+    yield from _network_rows(config, wiring)
     for name, camera in config.cameras.items():
         table = msgspec.to_builtins(camera)
         vitals: dict[str, Any] | None = table.pop("vitals")
@@ -105,6 +101,20 @@ def _rows(
         yield ALERTS, "labwire.actors.alerts:Alerts", {"alerts": alerts, "folder": folder}
     for name, actor in config.actors.items():
         yield name, actor.actor_class, dict(actor.options)
+
+
+def _network_rows(config: RigConfig, wiring: Wiring) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    if config.network.exposed and config.network.advertise and importlib.util.find_spec("zeroconf"):
+        remote_port = int(wiring.remote_url.rpartition(":")[2])
+        options: dict[str, Any] = {"listen": config.network.listen, "remote_port": remote_port}
+        yield DISCOVERY, "labwire.actors.discovery:Discovery", options
+    if config.time_sync:
+        options = {
+            "time_sync": msgspec.to_builtins(config.time_sync),
+            "listen": config.network.listen,
+            "allow": config.network.allow,
+        }
+        yield TIME_SYNC, "labwire.actors.time_sync:TimeSync", options
 
 
 def _image_rows(config: RigConfig) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -24,6 +24,7 @@ RESERVED_NAMES = {
     "web": "the dashboard",
     "time_sync": "the clock that is shared with other computers",
     "alerts": "the alerts",
+    "discovery": "what tells the local network of the rig",
 }
 """Names of actors that every rig may have."""
 

@@ -14,7 +14,7 @@ _LOOPBACK_BROADCAST = "127.255.255.255"
 _LIMITED_BROADCAST = "255.255.255.255"
 
 # ioctl_list(2): what an interface is asked for.
-_SIOCGIFADDR, _SIOCGIFFLAGS, _SIOCGIFBRDADDR = 0x8915, 0x8913, 0x8919
+_SIOCGIFADDR, _SIOCGIFFLAGS, _SIOCGIFNETMASK = 0x8915, 0x8913, 0x891B
 _UP, _BROADCAST = 0x1, 0x2
 _REQUEST_BYTES, _NAME_BYTES, _ADDRESS_AT = 40, 16, 20
 
@@ -57,8 +57,10 @@ def _interfaces() -> Iterator[BeaconRoad]:
             try:
                 (flags,) = struct.unpack_from("H", _ask(asked, _SIOCGIFFLAGS, name), _NAME_BYTES)
                 if flags & _UP and flags & _BROADCAST:
-                    own, broadcast = (_ask(asked, what, name) for what in (_SIOCGIFADDR, _SIOCGIFBRDADDR))
-                    yield BeaconRoad(_address(own), _address(broadcast))
+                    own, mask = (_address(_ask(asked, what, name)) for what in (_SIOCGIFADDR, _SIOCGIFNETMASK))
+                    # Computed, because an address that was added by hand often has no broadcast address set.
+                    network = ipaddress.IPv4Network((own, mask), strict=False)
+                    yield BeaconRoad(own, str(network.broadcast_address))
             except OSError:  # it has no IPv4 address
                 continue
 
