@@ -277,6 +277,30 @@ def test_a_detector_that_sends_garbage_is_left_and_tried_again(tmp_path: Path, s
     assert len(told.of("connection_lost")) >= 1
 
 
+def test_a_socket_that_is_connected_to_itself_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens when a port of the range for outgoing connections is tried often enough before anybody listens."""
+    made: list[socket.socket] = []
+
+    class FromThere(socket.socket):
+        def connect(self, address: Any) -> None:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if not made:
+                self.bind(address)  # so that it meets itself
+            made.append(self)
+            super().connect(address)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = Told()
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", FromThere)
+        config = WriterConfig(address=f"tcp://127.0.0.1:{port}", folder=str(tmp_path))
+        with ImageWriter(config, told.hear):
+            told.wait("not_connected")
+    assert told.of("not_connected")[0]["reason"] == os.strerror(errno.ECONNREFUSED)
+    assert told.of("connected") == []
+
+
 def test_a_disk_that_stalls_loses_nothing(disk: Disk, tmp_path: Path) -> None:
     """Longer than a peer may be silent: the writer says that it lives, and the detector waits."""
     told = Told()

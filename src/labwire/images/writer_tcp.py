@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import struct
 import threading
@@ -153,6 +154,9 @@ class TcpWriter:
                 if self._stopping.is_set():
                     return PeerGoneError("stopped")
                 sock.connect(where)
+                if sock.getsockname() == sock.getpeername():
+                    # Linux may connect a socket to itself if nobody listens there, and then nobody else can.
+                    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
                 link.prepare()
                 self.connected = True
                 self._on_event("connected", {"source": self.address})

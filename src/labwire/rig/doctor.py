@@ -54,6 +54,7 @@ def check_versions(scene: Scene) -> Iterator[Finding]:
 def check_extras(scene: Scene) -> Iterator[Finding]:
     """Look for optional dependencies; one that the rig needs must be there."""
     needed = {"camera": bool(scene.config.cameras), "record": scene.config.recorder is not None}
+    needed["images"] = bool(scene.config.writers)
     needed["demo"] = any(camera.demo for camera in scene.config.cameras.values())
     yield from doctor_packages.check_extras({extra for extra, is_needed in needed.items() if is_needed})
 
