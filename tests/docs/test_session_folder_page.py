@@ -16,7 +16,9 @@ from labwire.sessions.sink import ClockChange, ClockReading
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "session-folder.md").read_text()
 
 
-@pytest.mark.parametrize("struct", [Manifest, ClockChange, ClockReading, StreamDescription, StreamCounters, StreamFailure])
+@pytest.mark.parametrize(
+    "struct", [Manifest, ClockChange, ClockReading, StreamDescription, StreamCounters, StreamFailure]
+)
 def test_every_key_is_explained(struct: type[msgspec.Struct]) -> None:
     assert [field.encode_name for field in msgspec.structs.fields(struct) if f"`{field.encode_name}`" not in PAGE] == []
 

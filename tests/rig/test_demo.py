@@ -13,12 +13,15 @@ from labwire.instruments.driver import api_of, load_driver, make_driver
 from labwire.rig import demo
 from labwire.rig.demo import DEMO_TOML, demo_config
 from labwire.rig.rig_file import parse_rig
+from labwire.sources.config import SimulatedEyesConfig
 
 
 def test_it_has_a_camera_eyes_files_and_a_recorder() -> None:
     config = demo_config()
     assert config.cameras["world"].demo
-    assert config.sources["eyes"].rate_hz == 120
+    eyes = config.sources["eyes"]
+    assert isinstance(eyes, SimulatedEyesConfig)
+    assert eyes.rate_hz == 120
     assert config.file_ipc
     assert config.file_ipc.camera == "world"
     assert config.file_ipc.max_frame_count > 0, "a demo must not fill the disk"

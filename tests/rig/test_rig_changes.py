@@ -71,7 +71,7 @@ def test_one_less() -> None:
     assert without(without(RIG, "file_ipc"), "world").cameras == {}
     with pytest.raises(ConfigError, match="world"):
         without(RIG, "world")  # the file backend needs it
-    with pytest.raises(NotFoundError, match="there are: cameras.world, sources.eyes, file_ipc"):
+    with pytest.raises(NotFoundError, match=r"there are: cameras.world, sources.eyes, file_ipc"):
         without(RIG, "top")
     with pytest.raises(NotFoundError):
         without(RIG, "recorder")
