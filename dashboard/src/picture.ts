@@ -49,7 +49,7 @@ function between(stops: number[][], at: number): [number, number, number] {
 export async function decode(picture: Picture): Promise<Drawable> {
   const { payload, body } = picture;
   const format = String(payload.format ?? "");
-  if (format === "jpeg" || format === "png" || isEncoded(body)) return createImageBitmap(new Blob([body]));
+  if (payload.dtype === undefined && (format === "jpeg" || format === "png" || isEncoded(body))) return createImageBitmap(new Blob([body]));
   const [width, height] = sizeOf(payload);
   const kind = String(payload.dtype ?? "").replace(/[<|=]/, "") || { gray: "u1", bgr: "u1", gray16: "u2" }[format] || "u1";
   const channels = format === "bgr" ? 3 : 1;

@@ -77,7 +77,7 @@ function take(message: Message): void {
 }
 
 /** Prefixes of topics that tell how parts of the rig are. */
-const STATES = ["recorder.", "bus.stats", "bus.hub", "camera.", "instrument.", "detector.", "writer.", "vitals.", "pulse", "breathing", "time_sync"];
+const STATES = ["recorder.", "bus.stats", "bus.hub", "camera.", "instrument.", "detector.", "writer.", "core_metrics.", "edge_metrics.", "status.", "time_sync"];
 
 export async function refreshActors(): Promise<void> {
   try {

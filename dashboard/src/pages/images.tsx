@@ -1,25 +1,33 @@
 // Live pictures of cameras and detectors.
-import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
+import { signal, useComputed, useSignal, useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { look as ask, Problem } from "../api";
 import { figure, rate } from "../format";
 import { connection, type Payload } from "../live";
 import { newest, words } from "../state";
-import { Card, Empty, Scroll, Select } from "../ui";
+import { Card, Empty, Select } from "../ui";
+import { Run, type Detector } from "./detector";
 import { Viewer } from "./viewer";
+
+const chosen = signal("");
 
 interface LastValue {
   topic: string;
   payload: Payload;
 }
 
-/** Topics that carry a picture: those that the bus has seen. */
-function usePictureTopics() {
+/** Topics that carry a picture: those that the bus has seen, and the previews of detectors. */
+function usePictureTopics(detectors: Signal<Detector[]>) {
   const topics = useSignal<string[] | null>(null);
   async function find(): Promise<void> {
     try {
-      const found = (await Promise.all(["frame.", "preview.", "image."].map((prefix) => ask<LastValue[]>("bus.last", { prefix })))).flat();
-      const names = found.map(({ topic }) => topic).sort();
+      const [frames, known] = await Promise.all([
+        ask<LastValue[]>("bus.last", { prefix: "frame." }),
+        ask<Detector[]>("detectors.list").catch(() => []), // a rig without detectors
+      ]);
+      detectors.value = known;
+      const previews = known.filter((one) => one.preview_address).map((one) => `preview.${one.name}`);
+      const names = [...frames.map(({ topic }) => topic).sort(), ...previews];
       if (names.join() !== topics.peek()?.join()) topics.value = names;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -66,8 +74,8 @@ function Numbers({ topic }: { topic: string }) {
 }
 
 export function Images() {
-  const topics = usePictureTopics();
-  const chosen = useSignal("");
+  const detectors = useSignal<Detector[]>([]);
+  const topics = usePictureTopics(detectors);
   const shown = useComputed(() => (topics.value?.includes(chosen.value) ? chosen.value : (topics.value?.[0] ?? "")));
   if (!topics.value?.length)
     return (
@@ -90,9 +98,14 @@ export function Images() {
       >
         <Viewer key={shown.value} topic={shown.value} />
       </Card>
-      <Scroll label="About the source" class="side">
-        <Numbers topic={shown.value} />
-      </Scroll>
+      <div class="stack">
+        {detectors.value
+          .filter((one) => !shown.value.startsWith("preview.") || shown.value === `preview.${one.name}`)
+          .map((one) => (
+            <Run key={one.name} detector={one} />
+          ))}
+        {!shown.value.startsWith("preview.") && <Numbers topic={shown.value} />}
+      </div>
     </div>
   );
 }

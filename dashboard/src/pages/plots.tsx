@@ -7,11 +7,12 @@ import { axis, Chart, colour, COLOURS, type ChartApi } from "../chart";
 import { figure, unitOf } from "../format";
 import { connection, want, wantSeries, type Payload } from "../live";
 import { newest, notifications } from "../state";
-import { Button, Card, Check, Empty, Figure, Field, Scroll, Select } from "../ui";
+import { Button, Card, Check, Empty, Field, Scroll, Select } from "../ui";
 import { Plane } from "./plane";
 import { join, Track } from "./track";
+import { Vitals } from "./vitals";
 
-interface Chosen {
+export interface Chosen {
   topic: string;
   field: string;
 }
@@ -117,7 +118,9 @@ function drawMarks(plot: uPlot): void {
 
 const marks = signal<{ topic: string; payload: Payload; time: number }[]>([]);
 
-function Trend({ series, seconds, apart, paused }: { series: Chosen[]; seconds: number; apart: boolean; paused: { value: boolean } }) {
+type TrendProps = { series: Chosen[]; seconds: number; apart: boolean; paused: { value: boolean }; height?: number };
+
+export function Trend({ series, seconds, apart, paused, height = 380 }: TrendProps) {
   const key = JSON.stringify([series, seconds, apart]);
   const options = useMemo<Omit<uPlot.Options, "width" | "height">>(() => {
     const scaleOf = (one: Chosen) => (apart ? `${one.topic} ${one.field}` : unitOf(one.field) || "y");
@@ -148,7 +151,7 @@ function Trend({ series, seconds, apart, paused }: { series: Chosen[]; seconds: 
     const tracks = series.map(() => new Track(seconds));
     const bucket = seconds / 1500;
     const done = series.map((one, n) =>
-      wantSeries({ id: `${n}:${one.topic}:${one.field}`.slice(0, 64), ...one, bucket_s: seconds > 5 ? bucket : 0 }, (times, values) =>
+      wantSeries({ id: `${height}:${n}:${one.topic}:${one.field}`.slice(0, 64), ...one, bucket_s: seconds > 5 ? bucket : 0 }, (times, values) =>
         tracks[n]?.add(times, values),
       ),
     );
@@ -173,25 +176,7 @@ function Trend({ series, seconds, apart, paused }: { series: Chosen[]; seconds: 
     };
   }
   const empty: uPlot.AlignedData = [[], ...series.map(() => [])];
-  return <Chart options={options} data={empty} height={380} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} />;
-}
-
-/** Pulse and breathing, large, where the rig measures them. */
-function Vitals() {
-  const found = [...newest.value.values()].filter(({ topic }) => /^(vitals\.|pulse|breathing)/.test(topic));
-  const figures = found.flatMap(({ topic, payload }) =>
-    Object.entries(payload)
-      .filter(([key, value]) => /(rate|bpm|pulse|breath)/.test(key) && typeof value === "number")
-      .map(([key, value]) => ({ key: `${topic} ${key}`, value: value as number, confidence: payload.confidence })),
-  );
-  if (!figures.length) return null;
-  return (
-    <dl class="figures large">
-      {figures.map(({ key, value, confidence }) => (
-        <Figure key={key} label={`${key}${typeof confidence === "number" ? `, confidence ${Math.round(100 * confidence)} %` : ""}`} value={value.toFixed(0)} unit="/min" />
-      ))}
-    </dl>
-  );
+  return <Chart options={options} data={empty} height={height} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} />;
 }
 
 export function Plots() {

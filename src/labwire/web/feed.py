@@ -11,6 +11,7 @@ from labwire.bus.subscription import Subscription
 from labwire.client.rig import Rig
 from labwire.errors import LabwireError, ProtocolError, StateError
 from labwire.web.mailbox import Item, Mailbox, Wish
+from labwire.web.previews import Previews
 from labwire.wire.bus_message import BusMessage, decode_message
 
 ALWAYS = ("bus.stats", "bus.hub", "recorder.state", "camera.", "detector.", "writer.")
@@ -43,6 +44,7 @@ class Feed:
         """Newest message of each topic of `ALWAYS`."""
         self.received = self.malformed = 0
         self.dropped_before = 0
+        self._previews = Previews(rig, self._deliver, now)
         self._thread = threading.Thread(target=self._read, name="web feed", daemon=True)
 
     def start(self) -> None:
@@ -56,6 +58,7 @@ class Feed:
             self._subscription.close()
         if self._thread.is_alive():
             self._thread.join(5)
+        self._previews.close()
 
     @property
     def connected(self) -> bool:
@@ -111,6 +114,7 @@ class Feed:
 
     def _subscribe(self) -> None:
         wanted = set(ALWAYS).union(*(browser.wish.prefixes for browser in self._browsers))
+        self._previews.want(sorted(wanted))
         more, less = wanted - self._wanted, self._wanted - wanted
         self._wanted = wanted
         subscription = self._subscription
@@ -156,6 +160,11 @@ class Feed:
         if watched and (topic in self.kept or len(self.kept) < MAX_TOPICS):
             self.kept[topic] = Item(topic, item.payload, [], item.time_s)
         for browser in readers:
+            browser.put(item)
+
+    def _deliver(self, item: Item) -> None:
+        """On the threads of the previews."""
+        for browser in self._interested.get(item.topic) or self._find_readers(item.topic):
             browser.put(item)
 
     def _find_readers(self, topic: str) -> tuple[Mailbox, ...]:

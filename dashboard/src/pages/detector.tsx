@@ -1,0 +1,99 @@
+// A detector's run: how far it is, who has acknowledged it, and how to start and end one.
+import { useSignal } from "@preact/signals";
+import { call } from "../api";
+import { bytes, count, rate } from "../format";
+import { hello } from "../live";
+import { newest, words } from "../state";
+import { Button, Card, Field, Pill, toast, type Level } from "../ui";
+
+export interface Detector {
+  name: string;
+  state: string;
+  preview_address: string;
+  writers: number | null;
+  run_number: number | null;
+  done_images: number;
+  total_images: number;
+  acknowledged: number;
+  failed: number;
+  dropped: number;
+  images_per_s: number;
+  bytes_per_s: number;
+  last_run: { run_name: string; ok: boolean; images: number; missing: number | null; error: string | null } | null;
+  last_error: string;
+}
+
+function levelOf(state: string): Level {
+  return state === "running" ? "record" : state === "idle" ? "good" : state === "unreachable" ? "bad" : "warn";
+}
+
+function Pairs({ rows }: { rows: [string, string, boolean?][] }) {
+  return (
+    <dl class="pairs">
+      {rows.map(([key, value, bad]) => (
+        <div key={key}>
+          <dt>{key}</dt>
+          <dd class={bad ? "bad-text" : ""}>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+export function Run({ detector: first }: { detector: Detector }) {
+  const images = useSignal("");
+  const prefix = useSignal("");
+  const told = newest.value.get(`detector.${first.name}.state`)?.payload;
+  const detector = { ...first, ...(told as Partial<Detector> | undefined) };
+  const busy = ["arming", "armed", "running", "ending"].includes(detector.state);
+  const { last_run: last } = detector;
+  async function start(): Promise<void> {
+    const asked: Record<string, unknown> = { name: first.name };
+    if (images.value) asked.images = Number(images.value);
+    if (prefix.value) asked.file_prefix = prefix.value;
+    const begun = await call<Detector>("detectors.start", asked);
+    toast(`run ${begun.run_number ?? ""} begins`);
+  }
+  return (
+    <Card title={`Run of ${first.name}`}>
+      <p class="row">
+        <Pill level={levelOf(detector.state)}>{words(detector.state)}</Pill>
+        {detector.run_number !== null && <span class="muted">run {detector.run_number}</span>}
+      </p>
+      <progress value={detector.done_images} max={Math.max(1, detector.total_images)} aria-label="Images of the run" />
+      <Pairs
+        rows={[
+          ["images", `${count(detector.done_images)} of ${count(detector.total_images)}`],
+          ["images/s", rate(detector.images_per_s)],
+          ["bytes/s", bytes(detector.bytes_per_s)],
+          ["acknowledged", count(detector.acknowledged)],
+          ["failed", count(detector.failed), detector.failed > 0],
+          ["dropped", count(detector.dropped), detector.dropped > 0],
+          ["writers", detector.writers === null ? "not known" : count(detector.writers)],
+          ...(last ? ([["last run", last.ok ? `${count(last.images)} images, whole` : (last.error ?? "not whole"), !last.ok]] as [string, string, boolean][]) : []),
+          ...(last?.missing ? ([["missing", count(last.missing), true]] as [string, string, boolean][]) : []),
+        ]}
+      />
+      {detector.last_error && <p class="error">{detector.last_error}</p>}
+      {!hello.value?.read_only &&
+        (busy ? (
+          <div class="row">
+            <Button onClick={() => call("detectors.stop", { name: first.name })}>End run</Button>
+            <Button kind="danger" onClick={() => call("detectors.cancel", { name: first.name })}>
+              Cancel
+            </Button>
+          </div>
+        ) : (
+          <>
+            <Field label="Images" value={images} placeholder="as in the rig file" />
+            <Field label="File prefix" value={prefix} placeholder="as in the rig file" />
+            <div class="row">
+              <Button kind="primary" onClick={start}>
+                Start run
+              </Button>
+            </div>
+          </>
+        ))}
+    </Card>
+  );
+}
