@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from labwire.cli.main import main
-from labwire.rig.systemd_unit import tell_systemd, unit_text
+from labwire.rig import supervisor
+from labwire.rig.systemd_unit import STOP_S, tell_systemd, unit_text
 from tests.rig_fixture import running_rig
 
 
@@ -64,6 +65,10 @@ def test_systemd_understands_it(capsys: pytest.CaptureFixture[str], rig: Path, t
         env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
     )
     assert "labwire-lab" not in done.stderr, done.stderr
+
+
+def test_systemd_waits_longer_than_the_rig_for_its_actors() -> None:
+    assert supervisor.STOP_LIMIT_S + supervisor.TERMINATE_LIMIT_S + supervisor.KILL_LIMIT_S < STOP_S
 
 
 def test_words_of_the_command_line_are_quoted() -> None:

@@ -8,9 +8,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from labwire.rig.supervisor import KILL_LIMIT_S, STOP_LIMIT_S, TERMINATE_LIMIT_S
-
-_STOP_S = round(STOP_LIMIT_S + TERMINATE_LIMIT_S + KILL_LIMIT_S) + 11
+STOP_S = 30
 """Longer than the rig itself gives its actors to finish: a session is closed, not cut off."""
 _START_S = 90
 
@@ -46,7 +44,7 @@ Restart=on-failure
 RestartSec=2
 RestartPreventExitStatus=3
 TimeoutStartSec={_START_S}
-TimeoutStopSec={_STOP_S}
+TimeoutStopSec={STOP_S}
 KillMode=mixed
 LimitNOFILE=65536
 
