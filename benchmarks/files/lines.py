@@ -75,18 +75,23 @@ def _ours(path: Path, count: int, *, locking: bool, batch: int) -> None:
 
 
 def _encoded(path: Path, count: int, *, locking: bool, batch: int) -> None:
-    # What a careful writer must ask the system for each batch, in the same way: is it still the same file, how long is
+    # What a careful writer must ask the system each time, in the same way: is it still the same file and how long is
     # it, the lock, the write.
     line = encode_envelope(Envelope("core_metrics", 1234567890123456, dict(PAYLOAD)))
     name = str(path)
     fd = os.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     for start in range(0, count, batch):
-        data = line * min(batch, count - start)
-        os.path.samestat(os.fstat(fd), os.stat(name))  # noqa: PTH116
+        os.stat(name)  # noqa: PTH116
         if locking:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for at in range(0, len(data), BUFFER_BYTES):
-            os.write(fd, data[at : at + BUFFER_BYTES])
+        pieces, size = list[bytes](), 0
+        for _ in range(start, min(start + batch, count)):
+            if size + len(line) > BUFFER_BYTES:
+                os.write(fd, b"".join(pieces))
+                pieces, size = [], 0
+            pieces.append(line)
+            size += len(line)
+        os.write(fd, b"".join(pieces))
         if locking:
             fcntl.flock(fd, fcntl.LOCK_UN)
     os.close(fd)

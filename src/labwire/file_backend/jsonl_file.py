@@ -10,14 +10,14 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Self, TypeAlias
 
 import msgspec
 
 from labwire.errors import DeviceError
+from labwire.file_backend import locks
 from labwire.file_backend.disk import reserve
 from labwire.file_backend.jsonl_tail import read_tail, repair_tail, timestamp_of
 from labwire.file_backend.locks import PatientLock
@@ -52,6 +52,13 @@ class Line(NamedTuple):
     timestamp_us: int
     """Microseconds since 1970-01-01 UTC."""
     payload: Mapping[str, Any]
+
+
+class _Batch(NamedTuple):
+    """Lines that one system call writes."""
+
+    data: bytes
+    stamps_us: list[int]
 
 
 class JsonlFile:
@@ -98,6 +105,7 @@ class JsonlFile:
         self._on_event = on_event
         self._lock = threading.Lock()
         self._fd = -1
+        self._identity = (0, 0)  # inode and device of what is open
         self._closed = False
         self._size = 0  # as far as we know; anything else means that somebody else was here
         self._last_us = -1
@@ -116,20 +124,18 @@ class JsonlFile:
         Raises:
             DeviceError: It cannot be opened.
         """
-        with self._reporting(), self._lock:
-            try:
-                self._open()
-                with self._locked():
-                    if truncate:
-                        os.ftruncate(self._fd, 0)
-                    self._look_at_tail()
-            except OSError as error:
-                self._close()
-                raise DeviceError(
-                    f"{self.path} cannot be opened for writing ({error.strerror}); see who owns it and its folder "
-                    f"(ls -ld {self.path.parent}; chmod 755 {self.path.parent}), or choose another base_directory",
-                    path=str(self.path),
-                ) from error
+        try:
+            with self._lock:
+                self._begin(truncate=truncate)
+        except OSError as error:
+            self._close()
+            raise DeviceError(
+                f"{self.path} cannot be opened for writing ({error.strerror}); see who owns it and its folder "
+                f"(ls -ld {self.path.parent}; chmod 755 {self.path.parent}), or choose another base_directory",
+                path=str(self.path),
+            ) from error
+        finally:
+            self._report_all()
         return self
 
     def append(self, kind: EnvelopeType, timestamp_us: int, payload: Mapping[str, Any]) -> bool:
@@ -151,21 +157,12 @@ class JsonlFile:
         Raises:
             UsageError: A payload cannot be written as JSON; nothing was written then.
         """
-        with self._reporting(), self._lock:
-            before = self._written
-            try:
-                self._follow_rotation()
-                with self._locked():
-                    if not self._tail_is_known:
-                        self._look_at_tail()
-                    self._write(list(self._encoded(lines)))
-                    self._recover()
-            except OSError as error:
-                self._tail_is_known = False
-                self._fail(error)
-            written = self._written - before
-            self._dropped += len(lines) - written
-            return written
+        try:
+            with self._lock:
+                return self._append(lines)
+        finally:
+            if self._events:
+                self._report_all()
 
     def counters(self) -> JsonlCounters:
         """Tell what has been counted."""
@@ -192,10 +189,43 @@ class JsonlFile:
 
     # The methods below are called with the thread lock held.
 
+    def _begin(self, *, truncate: bool) -> None:
+        self._open()
+        taken = self._take_lock()
+        try:
+            if truncate:
+                os.ftruncate(self._fd, 0)
+            self._look_at_tail()
+        finally:
+            if taken:
+                locks.unlock(self._fd)
+
+    def _append(self, lines: Sequence[Line]) -> int:
+        before = self._written
+        try:
+            self._follow_rotation()
+            taken = self._take_lock()
+            try:
+                if not self._tail_is_known:
+                    self._look_at_tail()
+                self._write(self._encoded(lines))
+                self._recover()
+            finally:
+                if taken:
+                    locks.unlock(self._fd)
+        except OSError as error:
+            self._tail_is_known = False
+            self._fail(error)
+        written = self._written - before
+        self._dropped += len(lines) - written
+        return written
+
     def _open(self) -> None:
         self._close()
         self._closed = False
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        opened = os.fstat(self._fd)
+        self._identity = opened.st_ino, opened.st_dev
         self._tail_is_known = False
         self._reserved_to = 0
 
@@ -210,8 +240,12 @@ class JsonlFile:
         if self._fd < 0:
             self._open()
             return
-        here = os.fstat(self._fd)
-        if not self._is_at_path(here):
+        # One look at what stands under the name tells both: whether it is ours, and how long it is.
+        try:
+            here = os.stat(self._path)  # noqa: PTH116  for each line: half the time
+        except FileNotFoundError:
+            here = None
+        if here is None or (here.st_ino, here.st_dev) != self._identity:
             self._open()
         elif here.st_size >= self._size:
             self._tail_is_known &= here.st_size == self._size
@@ -219,12 +253,6 @@ class JsonlFile:
         self._tail_is_known = False
         self._rotations += 1
         self._events.append(("rotated", {"file": str(self.path)}))
-
-    def _is_at_path(self, here: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(here, os.stat(self._path))  # noqa: PTH116  for each line: half the time
-        except FileNotFoundError:
-            return False
 
     def _look_at_tail(self) -> None:
         tail = read_tail(self._fd)
@@ -246,45 +274,58 @@ class JsonlFile:
             self._reserved_to = self._size + self._reserve_bytes
             reserve(self._fd, self._size, self._reserve_bytes)
 
-    def _encoded(self, lines: Iterable[Line]) -> Iterator[tuple[int, bytes]]:
-        last_us = self._last_us
-        for line in lines:
-            timestamp_us = max(line.timestamp_us, last_us + 1)
-            self._moved += timestamp_us != line.timestamp_us
-            last_us = timestamp_us
-            yield timestamp_us, encode_envelope(Envelope(line.type, timestamp_us, dict(line.payload)))
+    def _encoded(self, lines: Iterable[Line]) -> list[_Batch]:
+        batches: list[_Batch] = []
+        pieces: list[bytes] = []
+        stamps: list[int] = []
+        last_us, size_bytes, moved = self._last_us, 0, 0
+        for kind, stamp_us, payload in lines:
+            if stamp_us <= last_us:
+                stamp_us, moved = last_us + 1, moved + 1  # noqa: PLW2901
+            line = encode_envelope(Envelope(kind, stamp_us, payload if isinstance(payload, dict) else dict(payload)))
+            if pieces and size_bytes + len(line) > self._buffer_bytes:
+                batches.append(_Batch(b"".join(pieces), stamps))
+                pieces, stamps, size_bytes = [], [], 0
+            pieces.append(line)
+            stamps.append(stamp_us)
+            last_us, size_bytes = stamp_us, size_bytes + len(line)
+        if pieces:
+            batches.append(_Batch(pieces[0] if len(pieces) == 1 else b"".join(pieces), stamps))
+        self._moved += moved
+        return batches
 
-    def _write(self, encoded: list[tuple[int, bytes]]) -> None:
-        for batch in _batches(encoded, self._buffer_bytes):
-            data = b"".join(line for _, line in batch)
+    def _write(self, batches: Iterable[_Batch]) -> None:
+        for data, stamps in batches:
             done = os.write(self._fd, data)
-            whole = data.count(b"\n", 0, done)
-            if whole:
-                self._written += whole
-                self._last_us = batch[whole - 1][0]
             if done < len(data):
-                # No error yet, but part of a line is in the file: the disk is full. It is cut off, unless somebody else
-                # has appended behind it.
-                if os.fstat(self._fd).st_size == self._size + done:
-                    os.ftruncate(self._fd, self._size + data.rfind(b"\n", 0, done) + 1)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self._end_short_write(data, stamps, done)
+            self._written += len(stamps)
+            self._last_us = stamps[-1]
             self._size += done
-            self._reserve()
-            _log.debug("%s: %d lines, %d bytes", self.path, len(batch), done)
+            if self._reserve_bytes:
+                self._reserve()
+            _log.debug("%s: %d lines, %d bytes", self._path, len(stamps), done)
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
+    def _end_short_write(self, data: bytes, stamps: Sequence[int], done: int) -> NoReturn:
+        # No error yet, but part of a line is in the file: the disk is full. It is cut off, unless somebody else has
+        # appended behind it.
+        if whole := data.count(b"\n", 0, done):
+            self._written += whole
+            self._last_us = stamps[whole - 1]
+        if os.fstat(self._fd).st_size == self._size + done:
+            os.ftruncate(self._fd, self._size + data.rfind(b"\n", 0, done) + 1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _take_lock(self) -> bool:
         lock = self._lock_of_file
-        taken = lock is not None and lock.take(self._fd)
-        if lock is not None and lock.news:
+        if lock is None:
+            return False
+        taken = lock.take(self._fd)
+        if lock.news:
             kind, data = lock.news
             lock.news = None
             self._events.append((kind, {"file": str(self.path), **data}))
-        try:
-            yield
-        finally:
-            if lock is not None and taken:
-                lock.give(self._fd)
+        return taken
 
     def _fail(self, error: OSError) -> None:
         if not self._failing:
@@ -297,15 +338,11 @@ class JsonlFile:
             self._failing = False
             self._events.append(("recovered", {"file": str(self.path), "dropped": self._dropped}))
 
-    @contextmanager
-    def _reporting(self) -> Generator[None]:
+    def _report_all(self) -> None:
         # Listeners are called after the lock was let go of: they may append to this very file.
-        try:
-            yield
-        finally:
-            events, self._events = self._events, []
-            for kind, data in events:
-                self._report(kind, data)
+        events, self._events = self._events, []
+        for kind, data in events:
+            self._report(kind, data)
 
     def _report(self, kind: str, data: dict[str, Any]) -> None:
         try:
@@ -313,16 +350,3 @@ class JsonlFile:
                 self._on_event(kind, data)
         except Exception:
             _log.exception("telling of %s %r failed", kind, data)
-
-
-def _batches(encoded: list[tuple[int, bytes]], limit_bytes: int) -> Iterator[list[tuple[int, bytes]]]:
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for entry in encoded:
-        if batch and size + len(entry[1]) > limit_bytes:
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += len(entry[1])
-    if batch:
-        yield batch

@@ -74,25 +74,23 @@ class PatientLock:
         """Take the lock on an open file; False if somebody else holds it, or there is none."""
         if not self._possible:
             return False
-        for _ in range(1 if self._is_kept else _TRIES):
-            try:
-                taken = try_lock(fd)
-            except OSError:
-                self._possible = False
-                return False
-            if taken:
-                if self._is_kept:
-                    self._is_kept, self.news = False, ("lock_free", {})
-                return True
-            time.sleep(_PAUSE_S)
-        self.conflicts += 1
-        if not self._is_kept:
-            self._is_kept, self.news = True, ("lock_conflict", {"pid": holder_of(fd)})
-        return False
+        try:
+            taken = try_lock(fd) or self._try_again(fd)
+        except OSError:
+            self._possible = False
+            return False
+        if taken == self._is_kept:
+            self._is_kept = not taken
+            self.news = ("lock_free", {}) if taken else ("lock_conflict", {"pid": holder_of(fd)})
+        self.conflicts += not taken
+        return taken
 
-    def give(self, fd: int) -> None:
-        """Let go of it."""
-        unlock(fd)
+    def _try_again(self, fd: int) -> bool:
+        for _ in range(0 if self._is_kept else _TRIES):
+            time.sleep(_PAUSE_S)
+            if try_lock(fd):
+                return True
+        return False
 
 
 class FolderLock:
