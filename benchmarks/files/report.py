@@ -40,7 +40,8 @@ def _lines_row(results: Results, name: str) -> Sequence[str]:
     ratio, aim = "", ""
     if limit := lines.AGAINST.get(name):
         share = results.ratio(name, limit)
-        ratio, aim = f"{share:.0%}", verdict(share, LINES_AIM, at_most=False)
+        ratio = f"{share:.0%}"
+        aim = verdict(share, LINES_AIM, at_most=False) if name in lines.AIMED else ""
     return (*_rates(results, name), ratio, aim, _load(results, name))
 
 
