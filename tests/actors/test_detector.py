@@ -218,3 +218,18 @@ def test_a_session_starts_a_run_ends_it_and_keeps_its_result(
     name = "/".join([*Path(started.rec_path).parts[-2:], "local"])
     assert run["run_name"] == name
     assert (beamline.folder / "images" / f"{name}_master.h5").exists()
+
+
+def test_the_command_line_lists_starts_and_waits(beamline: Beamline) -> None:
+    labwire = beamline.running.labwire
+    assert labwire("detectors", "start", "local", "--images", "2", "--file-prefix", "cli").returncode == 0
+    waited = labwire("detectors", "wait", "local", "--json")
+    assert json.loads(waited.stdout)["acknowledged"] == 2
+    listed = labwire("detectors").stdout.splitlines()
+    assert listed[0].split() == [
+        *("name", "state", "source", "stream", "addresses", "writers", "run", "images", "rate", "trouble")
+    ]
+    row = next(line for line in listed if line.startswith("local"))
+    assert row.split()[1:4] == ["idle", "simulated", "hdf5"]
+    assert "2/2" in row
+    assert labwire("detectors", "start", "nobody").returncode == 4

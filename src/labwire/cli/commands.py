@@ -195,6 +195,7 @@ _COMMANDS = (
 )
 _OWN_MODULES = {
     "record": "labwire.cli.record:app",
+    "detectors": "labwire.cli.detectors:app",
     "instruments": "labwire.cli.instruments:app",
     "replay": "labwire.cli.replay:app",
 }

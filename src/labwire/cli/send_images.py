@@ -159,8 +159,13 @@ def send(
         acquisition = Acquisition(source, stream, run.request, messages)
         if run.file_prefix:
             stream.pusher.wait_for_writers(wait_writers, timeout)
-        with _progress(stream, quiet=json) as show:
-            result = acquisition.run(show)
+        try:
+            with _progress(stream, quiet=json) as show:
+                result = acquisition.run(show)
+        except KeyboardInterrupt:
+            if stream.last_result is not None:
+                _tell(stream.last_result, as_json=json)
+            raise
     _tell(result, as_json=json)
     error = result.error()
     return error.codes.exit_code if error else 0
@@ -246,6 +251,8 @@ def _tell(result: StreamResult, *, as_json: bool) -> None:
         parts.append(f"{result.acknowledged} acknowledged")
     else:
         parts.append(f"{result.sent} sent, nobody confirms them")
+    if result.cancelled:
+        parts.append("cancelled")
     parts += [f"{count} {word}" for word, count in _troubles(result.failed, result.dropped) if count]
     if result.missing:
         parts.append(f"{result.missing} missing")

@@ -9,7 +9,7 @@ from labwire.cli.output import to_json
 
 NOTHING = "-"
 _PREFIXES = ("", "k", "M", "G", "T", "P")
-_RATE = "_hz"
+_RATES = ("_hz", "_per_s")
 _SUFFIXES = ("_epoch_us", "_bytes", "_us", "_s")
 
 
@@ -19,8 +19,9 @@ def label(name: str) -> str:
     >>> label("size_bytes"), label("messages_hz")
     ('size', 'messages/s')
     """
-    if name.endswith(_RATE):
-        return f"{name.removesuffix(_RATE).replace('_', ' ')}/s"
+    for suffix in _RATES:
+        if name.endswith(suffix):
+            return f"{name.removesuffix(suffix).replace('_', ' ')}/s"
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return name.replace("_", " ")
@@ -75,9 +76,9 @@ def clock_time(epoch_us: int) -> str:
 def _number(name: str, value: float) -> str:
     if name.endswith("_epoch_us"):
         return clock_time(int(value))
-    if name.endswith(("_bytes", "bytes_behind", "bytes_hz")):
+    if name.endswith(("_bytes", "bytes_behind", "bytes_hz", "bytes_per_s")):
         return size(value)
-    if name.endswith(_RATE):
+    if name.endswith(_RATES):
         return f"{value:.1f}"
     if name.endswith(("uptime_s", "duration_s")):
         return duration(value)
