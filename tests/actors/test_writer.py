@@ -97,11 +97,11 @@ def test_operations_tell_of_all_writers(beamline: Beamline, rig: Rig) -> None:
         wait_until(lambda: status_of(rig, "disk2").connected, "the ZeroMQ writer is connected")
         first, second = rig.service(Writers).list()
         assert (first.name, second.name) == ("disk1", "disk2")
-        assert first.last_run is not None
-        assert (first.last_run.run_number, first.last_run.ok, first.state) == (20, True, "idle")
+        last = status_of(rig, "disk1").last_runs[0]
+        assert (last.run_number, last.ok, last.file_count, first.state) == (20, True, 3, "idle")
         assert first.images >= 5
         assert status_of(rig, "disk1").address == beamline.tcp.address
-        with pytest.raises(NotFoundError, match="disk1, disk2"):
+        with pytest.raises(NotFoundError, match="disk3"):
             status_of(rig, "disk3")
         done = beamline.running.labwire("writers", "list")
         assert done.returncode == 0, done.stderr
@@ -127,7 +127,7 @@ def test_a_session_has_the_paths_of_its_runs(beamline: Beamline, rig: Rig) -> No
         assert {"disk1", "disk2"} <= set(started.started), started
     run_over_tcp(beamline.tcp, 40)
     with stepping(beamline.tcp):
-        wait_until(lambda: (run := status_of(rig, "disk1").last_run) is not None and run.run_number == 40)
+        wait_until(lambda: status_of(rig, "disk1").last_runs[0].run_number == 40)
         stopped = rig.service(Recording).stop()
     assert (stopped.counters["disk1"].written, stopped.counters["disk2"].written) == (5, 0)
     folder = Path(started.rec_path)

@@ -13,9 +13,10 @@ import msgspec
 
 from labwire.actors.writer_recording import RunRecorder
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import LabwireError, NotFoundError
+from labwire.errors import LabwireError
 from labwire.images.config import WriterConfig
 from labwire.images.writer import ImageWriter, WriterStatistics
+from labwire.operations.actors import Actors
 from labwire.operations.service import answer_later
 from labwire.operations.writers import RunReport, WriterList, Writers, WriterStatus
 
@@ -26,6 +27,7 @@ _RATE_OVER_S = 2.0
 _FINISH_S = 60.0
 """How long the files under way are waited for at the end; the rig may be less patient."""
 _ASK_S = 2.0
+_LAST_RUNS = 5
 _MAX_FILES = 1000
 """Most names of files in one message."""
 _NOTIFIED = {"connected", "connection_lost", "run_started", "run_refused", "run_finished", "image_failed"}
@@ -46,7 +48,7 @@ class Writer(Actor, Writers):
         self._writer: ImageWriter
         self._past: deque[WriterStatistics] = deque()
         self._past_s: deque[float] = deque()
-        self._last_run: RunReport | None = None
+        self._last_runs: deque[RunReport] = deque(maxlen=_LAST_RUNS)
         self._last_error = ""
         self._unreached: set[str] = set()
         """Addresses that could not be reached, which has been logged."""
@@ -91,7 +93,7 @@ class Writer(Actor, Writers):
         self._log_event(kind, data)
         if kind == "run_finished":
             data = {**data, "files": data["files"][:_MAX_FILES], "file_count": len(data["files"])}
-            self._last_run = msgspec.convert(data, RunReport, strict=False)
+            self._last_runs.appendleft(msgspec.convert(data, RunReport, strict=False))
             self._recorder.put(data)
         if kind in _NOTIFIED:
             self.notify(f"writer.{kind}", writer=self.name, timestamp=self.clock.now(), **data)
@@ -142,9 +144,9 @@ class Writer(Actor, Writers):
             state=state,
             address=self.options.address,
             folder=self.options.folder,
-            images_per_s=(now.images - then.images) / passed_s,
-            bytes_per_s=(now.image_bytes - then.image_bytes) / passed_s,
-            last_run=self._last_run,
+            images_hz=(now.images - then.images) / passed_s,
+            bytes_hz=(now.image_bytes - then.image_bytes) / passed_s,
+            last_runs=list(self._last_runs),
             last_error=self._last_error,
             **counted,
         )
@@ -153,30 +155,32 @@ class Writer(Actor, Writers):
 
     def list(self) -> WriterList:
         """See `Writers.list`."""
-        names = self._names()
-        if names == [self.name]:
-            return [self._own_status()]
-        own = self._own_status()
-        return self._beside(lambda: [own if name == self.name else self._ask(name) for name in names])
+        own = msgspec.structs.replace(self._own_status(), last_runs=[])
+        return self._beside(lambda: [own if name == self.name else self._ask(name) for name in self._names()])
 
     def status(self, name: str) -> WriterStatus:
         """See `Writers.status`."""
         if name == self.name:
             return self._own_status()
-        if name not in self._names():
-            raise NotFoundError(f"no writer {name!r} in this rig; there are: {', '.join(self._names())}", name=name)
         return self._beside(partial(self.service_of(Writers, target=name, timeout_s=_ASK_S).status, name))
 
     def _names(self) -> list[str]:
-        return [*self.context.rig_config.get("writers", {self.name: None})]
+        # Not only those of the rig file: parts come and go while the rig runs.
+        known = self._known()
+        actors = self.service_of(Actors, timeout_s=_ASK_S).list()
+        return [actor.name for actor in actors if actor.name in known or Writers.service in actor.services]
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        return self.context.rig_config.get("writers", {})
 
     def _ask(self, name: str) -> WriterStatus:
         try:
-            return self.service_of(Writers, target=name, timeout_s=_ASK_S).status(name)
+            status = self.service_of(Writers, target=name, timeout_s=_ASK_S).status(name)
+            return msgspec.structs.replace(status, last_runs=[])
         except LabwireError as error:
-            table = self.context.rig_config["writers"][name]
-            about = {"address": table["address"], "folder": table["folder"]}
-            return WriterStatus(name=name, state="unreachable", last_error=str(error), **about)
+            table = self._known().get(name, {})
+            address, folder = str(table.get("address", "")), str(table.get("folder", ""))
+            return WriterStatus(name=name, state="unreachable", address=address, folder=folder, last_error=str(error))
 
     def _beside(self, work: Callable[[], T]) -> T:
         """Do what waits for other writers beside the loop, which answers them meanwhile."""

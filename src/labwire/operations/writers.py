@@ -23,16 +23,14 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     """Whether all images that came, and all that should have come, are in finished files."""
     images: int
-    """Images that are in these files."""
+    """Images that are in finished files."""
     announced: int
     """Images of the whole run, of all connections; 0: the detector did not say."""
     missing: int
     failed: int
     """Images that came and could not be stored."""
-    files: list[str] = []
-    """Paths of the data files that are finished; of the first thousand."""
     file_count: int = 0
-    """How many these are."""
+    """Data files that are finished."""
     master_file: str = ""
     stored_bytes: int = 0
     duration_s: float = 0.0
@@ -58,8 +56,8 @@ class WriterStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Stored."""
     image_bytes: int = 0
     """Theirs, as they came."""
-    images_per_s: float = 0.0
-    bytes_per_s: float = 0.0
+    images_hz: float = 0.0
+    bytes_hz: float = 0.0
     failed: int = 0
     """Images that came and could not be stored."""
     missing: int = 0
@@ -71,8 +69,9 @@ class WriterStatus(msgspec.Struct, frozen=True, kw_only=True):
     waiting_bytes: int = 0
     lag_s: float = 0.0
     """How long the image that was stored last had waited."""
-    last_run: RunReport | None = None
     last_error: str = ""
+    last_runs: list[RunReport] = []
+    """The newest first, at most five; left out of the list of all writers."""
 
 
 WriterList: TypeAlias = list[WriterStatus]
