@@ -120,8 +120,9 @@ static int check_messages(queue *q) {
   shared_queue *s = q->shared;
   uint32_t lowest = 0;
   for (uint64_t at = 0; at < q->depth; at++) {
-    shared_message *message = message_at(q, (s->first + at) % q->depth);
-    if (at >= s->count) {
+    shared_message *message = message_at(q, (READ(s->first) + at) % q->depth);
+    if (!message) return BROKEN;
+    if (at >= READ(s->count)) {
       message->length_bytes = 0;
       message->priority = 0;
       continue;
@@ -135,8 +136,11 @@ static int check_messages(queue *q) {
 }
 
 static int is_all_ours(queue *q) {
-  for (uint64_t at = 0; at < q->shared->count; at++)
-    if (message_at(q, (q->shared->first + at) % q->depth)->sender != MARK) return 0;
+  uint64_t count = READ(q->shared->count);
+  for (uint64_t at = 0; at < count && at < q->depth; at++) {
+    shared_message *message = message_at(q, (READ(q->shared->first) + at) % q->depth);
+    if (!message || message->sender != MARK) return 0;
+  }
   return 1;
 }
 
@@ -144,7 +148,9 @@ static int is_all_ours(queue *q) {
 static int drop_newest(queue *q) {
   shared_queue *s = q->shared;
   if (!s->count) return 0;
-  shared_message *newest = message_at(q, s->first), *oldest = message_at(q, (s->first + s->count - 1) % q->depth);
+  uint64_t first = READ(s->first), count = READ(s->count);
+  shared_message *newest = message_at(q, first % q->depth), *oldest = message_at(q, (first + count - 1) % q->depth);
+  if (!newest || !oldest) return BROKEN;
   if (newest->priority != oldest->priority && !is_all_ours(q))
     return break_queue(q, "a foreign process died inside, and with priorities nobody can tell which message it wrote");
   if (newest->sender == MARK) return 0;
@@ -160,7 +166,10 @@ static int check_whole(queue *q) {
   shared_queue *s = q->shared;
   if (check_header(q) || check_position(q) || check_slots(q)) return BROKEN;
   /* `first` moves before `count`: a death between leaves the last message just outside. */
-  if (s->count < q->depth && message_at(q, (s->first + s->count) % q->depth)->length_bytes) s->count++;
+  uint64_t count = READ(s->count);
+  shared_message *outside = message_at(q, (READ(s->first) + count) % q->depth);
+  if (!outside) return BROKEN;
+  if (count < q->depth && outside->length_bytes) s->count = count + 1;
   if (check_messages(q)) return BROKEN;
   return drop_newest(q);
 }
