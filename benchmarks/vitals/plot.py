@@ -38,15 +38,14 @@ def plot(path: Path, films: Sequence[Seen], empty: Sequence[Seen], footer: str) 
 
 def _errors(axis: Any, title: str, films: Sequence[Seen], kind: str) -> None:
     names = [seen.scenario.name for seen in films]
+    limit = 2 * max(getattr(seen.scenario, f"{kind}_aim") or 0.0 for seen in films)
     for at, seen in enumerate(films):
         values: list[Value] = getattr(seen, kind)
         told = seen.told(values)
         error = mean_error(told)
-        if np.isfinite(error):
-            axis.barh(at, error, color=_TOLD)
-        share = len(told) / max(1, len(values))
-        label = "" if share > 0.995 else f"{100 * share:.0f} % told"
-        axis.text(error if np.isfinite(error) else 0, at, f" {label}", va="center", fontsize=7)
+        shown = min(error, limit) if np.isfinite(error) else 0.0
+        axis.barh(at, shown, color=_TOLD)
+        axis.text(shown, at, _remark(error, limit, len(told) / max(1, len(values))), va="center", fontsize=7)
         aim = getattr(seen.scenario, f"{kind}_aim")
         if aim is not None:
             axis.plot([aim, aim], [at - 0.4, at + 0.4], color=_AIM, linewidth=1.5)
@@ -54,7 +53,12 @@ def _errors(axis: Any, title: str, films: Sequence[Seen], kind: str) -> None:
     axis.invert_yaxis()
     axis.set_title(f"{title} (red: aim)", loc="left", fontsize=9)
     axis.tick_params(axis="x", labelsize=7)
-    axis.margins(x=0.12)
+    axis.set_xlim(0, 1.25 * limit)
+
+
+def _remark(error: float, limit: float, share_told: float) -> str:
+    told = "" if share_told > 0.995 else f" {100 * share_told:.0f} % told"
+    return f"{told}, error {error:.1f}" if error > limit else told
 
 
 def _curve(axis: Any, values: Sequence[Value]) -> None:

@@ -57,9 +57,16 @@ def test_confidence_stays_between_0_and_1_for_any_quality() -> None:
     for level in (-1e9, -50.0, 0.0, 50.0, 1e9):
         quality = PulseQuality(level, level, abs(level), max(-1.0, min(1.0, level)), 0.5)
         assert 0 <= pulse_confidence(quality) <= 1
-        assert 0 <= breathing_confidence(snr_db=level, amplitude=abs(level)) <= 1
+        assert 0 <= breathing_confidence(snr_db=level, contrast_db=level, amplitude=abs(level)) <= 1
 
 
 def test_a_collar_that_a_nod_takes_along_is_no_breath() -> None:
-    assert breathing_confidence(snr_db=9.0, amplitude=0.013) < 0.75 < breathing_confidence(snr_db=9.0, amplitude=0.1)
-    assert breathing_confidence(snr_db=-2.0, amplitude=1.0) < 0.5
+    nod, breath = (
+        breathing_confidence(snr_db=9.0, contrast_db=10.0, amplitude=amplitude) for amplitude in (0.013, 0.1)
+    )
+    assert nod < 0.75 < breath
+
+
+def test_a_body_that_sways_is_no_breath() -> None:
+    assert breathing_confidence(snr_db=5.0, contrast_db=3.0, amplitude=1.0) < 0.75
+    assert breathing_confidence(snr_db=1.6, contrast_db=12.0, amplitude=1.0) < 0.75

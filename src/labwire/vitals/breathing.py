@@ -89,9 +89,12 @@ class BreathingMeter:
         """Return the breathing of the last 30 s before a time; None if there are not as many, or the newest is old."""
         if self._steps < _COUNT or self._last_s is None or time_s - self._last_s > GAP_S:
             return None
-        line = self._spectrum.line(self._spectrum.power(self._motion))
+        power = self._spectrum.power(self._motion)
+        line = self._spectrum.line(power)
         amplitude = self._spectrum.amplitude(self._motion, line.hz)
-        confidence = breathing_confidence(snr_db=line.snr_db, amplitude=amplitude)
+        confidence = breathing_confidence(
+            snr_db=line.snr_db, contrast_db=self._spectrum.contrast_db(power, line.hz), amplitude=amplitude
+        )
         rate = self._fit.mean_hz(self._motion, self._spectrum.refine(self._motion, line.hz)) * 60
         return BreathingEstimate(rate, confidence, line.snr_db, amplitude)
 

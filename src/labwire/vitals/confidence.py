@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 _LEAST_DB, _MOST_DB = -8.0, 12.0  # beyond, more says no more
 _LEAST_BREATH = 0.03
 """Percent of the face's height, root mean square: a head that moves takes the chest along by as much."""
-_MOST_FOR_SIZE = 3.0  # a big move alone is no breath
+_MOST_FOR_SIZE = 1.5  # a big move alone is no breath
 
 
 class PulseQuality(NamedTuple):
@@ -48,15 +48,17 @@ def pulse_confidence(quality: PulseQuality) -> float:
     return _logistic(sum(weight * feature for weight, feature in zip(_PULSE, features, strict=True)))
 
 
-def breathing_confidence(*, snr_db: float, amplitude: float) -> float:
+def breathing_confidence(*, snr_db: float, contrast_db: float, amplitude: float) -> float:
     """Return the confidence of a breathing rate, 0 to 1.
 
     Args:
-        snr_db: How much breathing stands out.
-        amplitude: Of the chest's motion, percent of the face's height.
+        snr_db: How much breathing and its overtone stand out among everything from 0.05 to 2 Hz.
+        contrast_db: How much its line stands out among its neighbours.
+        amplitude: Of the chest's motion, root mean square, percent of the face's height.
     """
-    size = min(5.0 * math.log(max(amplitude, 1e-9) / _LEAST_BREATH), _MOST_FOR_SIZE)
-    return _logistic(0.8 * (snr_db - 4) + size)
+    size = min(8.0 * math.log(max(amplitude, 1e-9) / _LEAST_BREATH), _MOST_FOR_SIZE)
+    contrast = 0.35 * (min(max(contrast_db, _LEAST_DB), 10.0) - 5.0)
+    return _logistic(0.8 * (_clipped(snr_db) - 5.5) + contrast + size)
 
 
 def _clipped(level_db: float) -> float:
