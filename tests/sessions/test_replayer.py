@@ -140,6 +140,19 @@ def test_an_ended_replay_begins_anew(stage: Stage) -> None:
     assert stage.sent == list(range(10)) * 2
 
 
+def test_an_ended_replay_that_is_paused_and_moved_waits_there(stage: Stage) -> None:
+    replayer = stage.play(Numbers(10), speed=100)
+    wait_for(lambda: replayer.status().state == "ended")
+    assert replayer.pause().state == "paused"
+    assert (replayer.seek(0.005).state, len(stage.sent)) == ("paused", 10)
+    replayer.resume()
+    wait_for(lambda: len(stage.sent) == 15)
+    wait_for(lambda: replayer.status().state == "ended")
+    replayer.pause()
+    replayer.resume()
+    wait_for(lambda: len(stage.sent) == 25)
+
+
 def test_a_bus_that_stands_still_makes_it_late_and_loses_nothing(stage: Stage) -> None:
     stage.gate.clear()
     replayer = stage.play(Numbers(200), speed=10)

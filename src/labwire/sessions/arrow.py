@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from typing import Any
@@ -49,10 +49,17 @@ def record_batch(columns: list[Column], schema: Any, rows: list[list[Any]]) -> A
     """Return rows as one record batch."""
     pa = _pyarrow()
     arrays = [
-        pa.array([_as_arrow(value, column.kind) for value in cells], type=field.type)
+        _array(pa, cells, column.kind, field.type)
         for column, field, cells in zip(columns, schema, zip(*rows, strict=True), strict=True)
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(pa: Any, cells: Sequence[Any], kind: Kind, to: Any) -> Any:
+    try:
+        return pa.array(cells, type=to)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError):  # text that is no UTF-8, integers above 2**53
+        return pa.array([_as_arrow(value, kind) for value in cells], type=to)
 
 
 def _as_arrow(value: Any, kind: Kind) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +14,7 @@ MAX_COLUMNS = 500
 """Of one topic; keys beyond stand as JSON in the column ``more``."""
 _MAX_DEPTH = 8
 _MAX_INT = 1 << 63
+_MAX_SHAPES = 1000
 
 _UNITS = {
     "s": "s", "ms": "ms", "us": "us", "ns": "ns", "hz": "Hz", "khz": "kHz", "mhz": "MHz",
@@ -99,23 +100,21 @@ def _flatten_into(flat: dict[str, Any], payload: Mapping[Any, Any], before: str,
             flat[name] = value
 
 
+_KIND_BY_TYPE = {bool: Kind.BOOL, float: Kind.FLOAT, str: Kind.TEXT}
+
+
 def kind_of(value: Any) -> Kind:
     """Return what kind of column takes a value."""
-    match value:
-        case None:
-            return Kind.NOTHING
-        case bool():
-            return Kind.BOOL
-        case int():
-            return Kind.INT if -_MAX_INT <= value < _MAX_INT else Kind.FLOAT
-        case float():
-            return Kind.FLOAT
-        case str():
-            return Kind.TEXT
-        case list():
-            return Kind.LIST if all(type(one) in (int, float) for one in cast("list[Any]", value)) else Kind.JSON
-        case _:
-            return Kind.JSON
+    kind = _KIND_BY_TYPE.get(cast("type[Any]", type(value)))
+    if kind is not None:
+        return kind
+    if value is None:
+        return Kind.NOTHING
+    if type(value) is int:
+        return Kind.INT if -_MAX_INT <= value < _MAX_INT else Kind.FLOAT
+    if type(value) is list:
+        return Kind.LIST if all(type(one) in (int, float) for one in cast("list[Any]", value)) else Kind.JSON
+    return Kind.JSON
 
 
 def common_kind(one: Kind, other: Kind) -> Kind:
@@ -137,12 +136,26 @@ class SchemaBuilder:
         self._kinds: dict[str, Kind] = {}
         self._lengths: dict[str, int] = {}
         self._more = False
+        self._shapes: dict[tuple[Any, ...], list[str]] = {}
 
     def learn(self, flat: Mapping[str, Any]) -> None:
         """Take in one flattened payload."""
         self.rows += 1
+        # Nearly all payloads of a topic have the same keys with values of the same types. What the type alone does not
+        # tell, the range of an integer and the content of a list, is looked at each time.
+        shape = (*flat, *map(type, flat.values()))
+        open_names = self._shapes.get(shape)
+        if open_names is None:
+            self._learn(flat, flat)
+            if len(self._shapes) < _MAX_SHAPES:
+                self._shapes[shape] = [name for name, value in flat.items() if type(value) in (int, list)]
+        elif open_names:
+            self._learn(flat, open_names)
+
+    def _learn(self, flat: Mapping[str, Any], names: Iterable[str]) -> None:
         kinds = self._kinds
-        for name, value in flat.items():
+        for name in names:
+            value = flat[name]
             known = kinds.get(name)
             if known is None:
                 if len(kinds) >= MAX_COLUMNS:
@@ -173,24 +186,31 @@ class RowMaker:
 
     def __init__(self, columns: list[Column]) -> None:
         self.columns = columns
-        self._cells = [(column.name, column.kind) for column in columns[len(TIME_COLUMNS) :] if column.name != MORE]
+        # Most cells are taken as they are; this runs for every one of them.
+        self._cells = [
+            (column.name, _MAKERS.get(column.kind)) for column in columns[len(TIME_COLUMNS) :] if column.name != MORE
+        ]
         self._known = {name for name, _ in self._cells} if columns[-1].name == MORE else None
 
     def row(self, time_s: float, arrival_s: float, flat: Mapping[str, Any]) -> list[Any]:
         """Return one row."""
-        row = [time_s, arrival_s, *(_cell(flat.get(name), kind) for name, kind in self._cells)]
+        row = [time_s, arrival_s]
+        row += [flat.get(name) if make is None else make(flat.get(name)) for name, make in self._cells]
         if self._known is not None:
             more = {name: value for name, value in flat.items() if name not in self._known}
             row.append(to_json(more) if more else None)
         return row
 
 
-def _cell(value: Any, kind: Kind) -> Any:
-    if value is None or kind is Kind.NOTHING:
-        return None
-    if kind is Kind.FLOAT:
-        return float(value)
-    return to_json(value) if kind is Kind.JSON else value
+def _as_float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _as_json(value: Any) -> str | None:
+    return None if value is None else to_json(value)
+
+
+_MAKERS = {Kind.FLOAT: _as_float, Kind.JSON: _as_json}
 
 
 def to_json(value: Any) -> str:

@@ -100,13 +100,14 @@ class Replayer:
 
     def pause(self) -> ReplayStatus:
         """Stop here."""
-        return self._change(lambda: self._stand_still(PAUSED) if self._state == PLAYING else None)
+        return self._change(lambda: self._stand_still(PAUSED))
 
     def resume(self) -> ReplayStatus:
         """Go on; from the beginning if it has ended."""
 
         def change() -> None:
-            if self._state == ENDED:
+            at_the_end = self._state != PLAYING and self._time_s >= self._source.duration_s
+            if at_the_end and self._seek_to is None:
                 self._seek_to = self._from_s
             self._go_on()
 

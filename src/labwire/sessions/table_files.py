@@ -48,28 +48,28 @@ class CsvFile(TableFile):
         super().__init__(path, columns, metadata)
         self._file = path.open("x", encoding="utf-8", errors="replace", newline="")
         self._writer = csv.writer(self._file)
-        self._spread = [
-            column.length if column.kind is Kind.LIST and column.length <= _MAX_SPREAD else 0 for column in columns
-        ]
+        spread = [column.length if column.length <= _MAX_SPREAD else 0 for column in columns]
+        self._lists = [(place, spread[place]) for place, column in enumerate(columns) if column.kind is Kind.LIST][::-1]
         self._writer.writerow(
             [
                 name
-                for column, length in zip(columns, self._spread, strict=True)
+                for column, length in zip(columns, spread, strict=True)
                 for name in ([f"{column.name}_{number}" for number in range(length)] if length else [column.name])
             ]
         )
 
     def write(self, rows: list[list[Any]]) -> None:
         """Append rows."""
-        self._writer.writerows(map(self._line, rows))
+        self._writer.writerows(map(self._line, rows) if self._lists else rows)
 
     def _line(self, row: list[Any]) -> list[Any]:
-        line: list[Any] = []
-        for value, length in zip(row, self._spread, strict=True):
+        line = list(row)
+        for place, length in self._lists:  # from the last to the first, so that the places before stay where they are
+            value = line[place]
             if length:
-                line += [None] * length if value is None else value
-            else:
-                line.append(to_json(value) if isinstance(value, list) else value)
+                line[place : place + 1] = [None] * length if value is None else value
+            elif value is not None:
+                line[place] = to_json(value)
         return line
 
     def close(self) -> None:

@@ -66,5 +66,7 @@ class TimeAxis:
         if timestamp is None or not math.isfinite(timestamp):
             return arrival_s
         elapsed_s = timestamp - self._start.rig_time_s
-        time_s = min((elapsed_s - shift_s for shift_s in self._shifts_s), key=lambda one: abs(one - arrival_s))
+        time_s = elapsed_s
+        if len(self._shifts_s) > 1:  # in most sessions nobody sets the clock
+            time_s = min((elapsed_s - shift_s for shift_s in self._shifts_s), key=lambda one: abs(one - arrival_s))
         return time_s if abs(time_s - arrival_s) <= FOREIGN_S else arrival_s
