@@ -139,6 +139,7 @@ class Writer(Actor, Writers):
         passed_s = max(time.monotonic() - self._past_s[0], 1e-3)
         state = "writing" if now.writing else "idle" if now.connected else "connecting"
         counted: dict[str, Any] = {**msgspec.structs.asdict(now), "writing": list(now.writing)}
+        counted["stored_bytes"] = counted.pop("image_bytes")
         return WriterStatus(
             name=self.name,
             state=state,

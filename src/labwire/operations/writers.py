@@ -54,8 +54,8 @@ class WriterStatus(msgspec.Struct, frozen=True, kw_only=True):
     runs: int = 0
     images: int = 0
     """Stored."""
-    image_bytes: int = 0
-    """Theirs, as they came."""
+    stored_bytes: int = 0
+    """Of these images, as they came."""
     images_hz: float = 0.0
     bytes_hz: float = 0.0
     failed: int = 0
