@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from labwire.file_backend.status_board import StatusCode
 from labwire.testing.rig import running_rig
 from labwire.testing.waiting import wait_until
 from tests.films import BPM, write_film
+from tests.sources.clips import jpegs
+from tests.sources.test_stream import motion_jpeg_server
 
 LIMIT_S = 40.0
 
@@ -48,6 +51,26 @@ def test_vital_signs_are_on_the_bus_and_in_the_files(tmp_path: Path, film: bytes
     assert {"code", "message", "timestamp", "epoch_us", "seq"} <= set(status)
     written = {record.timestamp: record for record in read(tmp_path / "out") if record.type == "core_metrics"}
     assert written[core["epoch_us"]].payload["pulse"]["strict"] == core["pulse"]["strict"]
+
+
+def test_a_lost_camera_is_a_gap(tmp_path: Path) -> None:
+    toml = '[cameras.face]\nurl = "{}"\n[cameras.face.vitals]\n'
+    with ExitStack() as first:
+        server = first.enter_context(motion_jpeg_server(jpegs(3)))
+        port = server.server_address[1]
+        with running_rig(tmp_path, toml.format(server.url)) as running, running.connect() as rig:
+            with rig.subscribe("frame.face") as pictures:
+                pictures.recv(LIMIT_S)
+            with rig.subscribe("notify.") as notes:
+                first.close()
+                while notes.recv(LIMIT_S).payload["subject"] != "camera.failed":
+                    pass
+                with motion_jpeg_server(jpegs(3), port):
+                    while (gap := notes.recv(LIMIT_S).payload)["subject"] != "recording.gap":
+                        pass
+    assert (gap["camera"], gap["stream"]) == ("face", "frame.face")
+    assert "broke off" in gap["reason"] or "has ended" in gap["reason"]
+    assert gap["begin"] < gap["end"]
 
 
 def test_vital_signs_need_no_files_and_files_no_vital_signs(tmp_path: Path, film: bytes) -> None:

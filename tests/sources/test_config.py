@@ -15,6 +15,9 @@ def camera(text: str) -> CameraConfig:
 def test_each_kind_of_camera_is_understood() -> None:
     assert camera('video = "clip.mp4"\nloop = false').loop is False
     assert camera("camera = 0\nwidth_px = 1280\nheight_px = 720\nfps = 30").width_px == 1280
+    assert camera('camera = 0\ncodec = "UYVY"\nlock_exposure = true').codec == "UYVY"
+    assert camera('url = "rtsp://192.168.1.20/live"').url
+    assert camera('video = "clip.mp4"\nvideo_times = "times.txt"').video_times == "times.txt"
     assert camera("demo = true").format == "jpeg"
 
 
@@ -29,6 +32,10 @@ def test_pictures_are_dropped_oldest_first_by_default() -> None:
         ("demo = false", "this one has none"),
         ('video = "a"\ncamera = 0', "this one has video and camera"),
         ('video = "a"\ndemo = true', "this one has video and demo"),
+        ('url = "ftp://a"', "url begins with"),
+        ('url = "http://a"\ncamera = 0', "this one has camera and url"),
+        ('url = "http://a"\ncodec = "MJPG"', "codec can only be asked of a camera"),
+        ('demo = true\nvideo_times = "t"', "video_times goes with video"),
         ("demo = true\nfps = 10", "fps can only be asked of a camera"),
         ("camera = -1", "camera"),
         ("camera = 0\nwidth_px = 0", "width_px"),

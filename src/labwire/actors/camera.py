@@ -52,6 +52,7 @@ class Camera(Actor):
         self._policy: Policy = "block" if self.options.camera.queue_policy == "block" else "drop_old"
         self._feed: PictureFeed
         self._shown_progress = 0.0
+        self._lost: tuple[float, str] | None = None  # when and why, on the feed's thread
         self._thread = threading.Thread(target=self._pump, name=f"pictures of {self.name}")
 
     def on_start(self) -> None:
@@ -93,6 +94,7 @@ class Camera(Actor):
             ``frame_publishing.started``: Pictures are published, in this format.
             ``frame_publishing.failed``: That format is not known; the old one stays.
             ``camera.failed``: The camera or file does not work; it is tried again.
+            ``recording.gap``: It works again; pictures are missing from then to now.
 
         Emits data:
             ``frame.<name>``: Pictures, one raw part each.
@@ -196,9 +198,14 @@ class Camera(Actor):
                 self._files.clear(StatusCode.CAMERA_FAILED)
         if kind == "failed":
             self.log.error("%s; tried again in %g s", data["reason"], data["retry_in_s"])
+            self._lost = self._lost or (self.clock.now(), data["reason"])
             self.post(lambda: self.notify("camera.failed", camera=self.name, **data))
         else:
             self.log.info("%s", _in_words(kind, data))
+            if kind == "opened" and self._lost:
+                (since_s, reason), self._lost = self._lost, None
+                gap = {"stream": self._topic, "reason": reason, "begin": since_s, "end": self.clock.now()}
+                self.post(lambda: self.notify("recording.gap", camera=self.name, **gap))
 
     def _file_event(self, kind: str, data: dict[str, Any]) -> None:
         """On one of the backend's threads; what is written for the first time is no news."""

@@ -12,10 +12,10 @@ from labwire.strict import Strict
 MAX_SIDE_PX = 16384
 MAX_FPS = 1000
 URL_STARTS = ("rtsp://", "rtsps://", "http://", "https://")
-_WHERE_FROM = ("video", "camera", "demo")
+_WHERE_FROM = ("video", "camera", "url", "demo")
 PUPIL_TOPICS = ("pupil.", "gaze", "fixations", "blinks", "surfaces.", "head_pose", "annotation", "frame.", "notify.")
 """What Pupil Core publishes and other programs may want; not its log."""
-_ONLY_CAMERA = ("width_px", "height_px", "fps")
+_ONLY_CAMERA = ("width_px", "height_px", "fps", "codec")
 
 Side: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE_PX)]
 PicturePolicy: TypeAlias = Literal["block", "drop_new", "drop_old", "conflate"]
