@@ -152,4 +152,5 @@ def _good(responses: Tree) -> Iterator[tuple[str, Tree]]:
 
 
 def _reply(response: Tree) -> str:
-    return _type(response["content"]["application/json"]["schema"]).replace("`", "")
+    kind, content = next(iter(response["content"].items()))
+    return _type(content["schema"]).replace("`", "") if "schema" in content else kind

@@ -21,6 +21,8 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
     media_type: str = JSON
     headers: dict[str, str] = {}
+    file: str = ""
+    """Path of a file that is sent in place of `body`."""
 
 
 class Problem(msgspec.Struct, frozen=True):

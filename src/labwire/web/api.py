@@ -14,6 +14,7 @@ from labwire.operations.service import Service
 from labwire.web.answer import Answer, answer
 from labwire.web.jobs import Jobs
 from labwire.web.routes import MAX_BODY_BYTES, Route, find_route, read_json, timeout_s
+from labwire.web.session_files import WHAT, SessionFiles
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -72,6 +73,7 @@ class Api:
     def __init__(self, rig: Rig, *, read_only: bool, log: Callable[[str], None]) -> None:
         self._rig, self._read_only, self._log = rig, read_only, log
         self.jobs = Jobs()
+        self.sessions = SessionFiles(rig)
 
     def handle(self, request: Request) -> Answer:
         """Answer a request.
@@ -90,6 +92,8 @@ class Api:
                 _no_query(request)
                 self._may_change("jobs.cancel", {"job": job}, request.caller)
                 return answer(self.jobs.cancel(job))
+            case ["session", what] if request.method == "GET":
+                return self.sessions.handle(what, _single(request))
             case ["notify"] if request.method == "POST":
                 return self._notify(request)
             case ["publish"] if request.method == "POST":
@@ -108,6 +112,8 @@ class Api:
                 return ["GET"]
             case ["jobs", _, "cancel"]:
                 return ["POST"]
+            case ["session", what] if what in WHAT:
+                return ["GET"]
             case ["notify"] | ["publish"]:
                 return ["POST"]
             case [service, name]:
@@ -172,6 +178,13 @@ def _json_body(request: Request) -> bytes:
 def _decoded(request: Request, kind: type[S]) -> S:
     _no_query(request)
     return read_json(_json_body(request), kind, request.path)
+
+
+def _single(request: Request) -> dict[str, str]:
+    given = dict(request.query)
+    if len(given) != len(request.query):
+        raise UsageError(f"{request.path}: something is given twice")
+    return given
 
 
 def _no_query(request: Request) -> None:

@@ -85,9 +85,14 @@ class Application:
             await self._socket(scope, receive, send)
         elif scope["type"] == "http":
             made = await self._answer(scope, receive)
-            from starlette.responses import Response
+            from starlette.responses import FileResponse, Response
 
-            response = Response(made.body, made.status, {**SECURITY_HEADERS, **made.headers}, made.media_type)
+            headers = {**SECURITY_HEADERS, **made.headers}
+            if made.file:
+                name = made.file.rpartition("/")[2]
+                response = FileResponse(made.file, made.status, headers, made.media_type, filename=name)
+            else:
+                response = Response(made.body, made.status, headers, made.media_type)
             await response(scope, receive, send)
 
     # --- WebSocket

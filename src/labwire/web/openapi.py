@@ -14,6 +14,7 @@ from labwire.errors import (
     NotFoundError,
     PeerGoneError,
     ProtocolError,
+    TooLargeError,
     codes_of,
 )
 from labwire.operations.service import Service
@@ -23,11 +24,13 @@ from labwire.web.answer import PROBLEM, Problem, title_of
 from labwire.web.api import NotifyRequest, PublishRequest, Sent
 from labwire.web.jobs import JobStatus
 from labwire.web.routes import ALWAYS, Route, arguments_of, routes
+from labwire.web.session_files import Activity, SessionView, Trace
 
 Tree = dict[str, Any]
 
 _FROM_THE_RIG: tuple[type[LabwireError], ...] = (NotFoundError, PeerGoneError, DeadlineError, ProtocolError)
 _REF = "#/components/schemas/{name}"
+_TEXT: Tree = {"type": "string"}
 _ABOUT = (
     "What can be asked of the rig. Errors are problem documents (RFC 9457) with `code` and `data`. An operation that "
     "takes long answers 202 with a job, to be looked at and cancelled."
@@ -63,7 +66,7 @@ def openapi() -> Tree:
 
 
 def _kinds(rows: Iterable[Route]) -> list[Any]:
-    kinds: list[Any] = [Problem, JobStatus, NotifyRequest, PublishRequest, Sent]
+    kinds: list[Any] = [Problem, JobStatus, NotifyRequest, PublishRequest, Sent, SessionView, Activity, Trace]
     for route in rows:
         row = route.operation
         kinds += [row.request, row.reply, *([row.progress] if row.progress is not None else [])]
@@ -173,9 +176,42 @@ def _further_paths() -> dict[str, Tree]:
             "post": _plain_operation("jobs.cancel", "Ask a job to end.")
             | {"parameters": [job], "responses": {"200": one, **missing}}
         },
+        **_of_sessions(),
         "/api/notify": _sending("notify", "Send a notification to all actors.", "NotifyRequest"),
         "/api/publish": _sending("publish", "Put a message on the bus.", "PublishRequest"),
     }
+
+
+def _of_sessions() -> dict[str, Tree]:
+    """Return the paths that look into a session. They read files, on the computer of the rig."""
+    number = {"type": "number"}
+    rows: list[tuple[str, str, dict[str, Tree], Tree]] = [
+        ("overview", "Tell what is in a session.", {}, _json(_ref("SessionView"))),
+        ("activity", "Tell when what came.", {}, _json(_ref("Activity"))),
+        ("series", "Return a field over time.", {"topic": _TEXT, "field": _TEXT}, _json(_ref("Trace"))),
+        ("picture", "Return the picture of a moment.", {"topic": _TEXT, "time_s": number}, {"image/jpeg": {}}),
+        ("file", "Return one of its files.", {"name": _TEXT}, {"application/octet-stream": {}}),
+    ]
+    return {
+        f"/api/session/{name}": {
+            "get": _plain_operation(f"session.{name}", summary)
+            | {
+                "parameters": [
+                    {"name": key, "in": "query", "required": True, "schema": schema}
+                    for key, schema in {"session": _TEXT, **more}.items()
+                ],
+                "responses": {
+                    "200": {"description": "Here it is.", "content": content},
+                    **_problems((*ALWAYS, NotFoundError, TooLargeError)),
+                },
+            }
+        }
+        for name, summary, more, content in rows
+    }
+
+
+def _json(schema: Tree) -> Tree:
+    return {"application/json": {"schema": schema}}
 
 
 def _sending(name: str, summary: str, request: str) -> Tree:
@@ -197,11 +233,11 @@ def _ref(name: str) -> Tree:
 
 
 def _body(schema: Tree, *, required: bool) -> Tree:
-    return {"required": required, "content": {"application/json": {"schema": schema}}}
+    return {"required": required, "content": _json(schema)}
 
 
 def _response(text: str, schema: Tree) -> Tree:
-    return {"description": text, "content": {"application/json": {"schema": schema}}}
+    return {"description": text, "content": _json(schema)}
 
 
 def _problems(errors: Iterable[type[LabwireError]]) -> Tree:

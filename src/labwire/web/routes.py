@@ -100,7 +100,7 @@ def _whole(value: Any) -> Any:
 def routes() -> Mapping[str, Route]:
     """Return all routes by path."""
     made = (
-        Route(service, row, "GET" if not row.changes and _is_plain(row.request) else "POST")
+        Route(service, row, "GET" if _is_look(row) else "POST")
         for service in all_services()
         for row in service.operations().values()
     )
@@ -130,6 +130,11 @@ def arguments_of(operation: Operation) -> dict[str, str]:
     """Return what the docstring says of each parameter."""
     _, _, text = operation.doc.partition("Args:\n")
     return {match[1]: " ".join(match[2].split()) for match in _ARGUMENT.finditer(text)}
+
+
+def _is_look(row: Operation) -> bool:
+    # Work that takes long is begun by a POST, whether it changes the rig or not: a GET may be repeated at will.
+    return not row.changes and row.progress is None and _is_plain(row.request)
 
 
 def _is_plain(request: type[msgspec.Struct]) -> bool:

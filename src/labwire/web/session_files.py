@@ -1,0 +1,189 @@
+"""Sessions to look into: what is in one, when what came, a field over time, the picture of a moment, its files."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from labwire.client.rig import Rig
+from labwire.errors import NotFoundError, TooLargeError, UsageError
+from labwire.sessions.overview import Overview
+from labwire.sessions.session_reader import Session, open_session
+from labwire.web.answer import Answer, answer
+from labwire.web.series import Series, read_path, value_at
+
+MAX_MESSAGES = 5_000_000
+"""Of a log that is read from end to end for a picture of it."""
+MAX_POINTS = 5000
+WHAT = ("overview", "activity", "series", "picture", "file")
+_BINS = 240
+_KNOWN_S = 5.0
+_JPEG = "image/jpeg"
+_BYTES = "application/octet-stream"
+
+
+class SessionView(msgspec.Struct, frozen=True):
+    """A session, as the page shows it."""
+
+    overview: Overview
+    pictures: dict[str, int]
+    """Pictures by topic."""
+    size_bytes: dict[str, int]
+    """Of each file."""
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """When what came."""
+
+    bin_s: float
+    topics: dict[str, list[int]]
+    """Messages in each bin."""
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """A field over time: of each bucket the least and the greatest value."""
+
+    times_s: list[float]
+    """Since the start of the session."""
+    values: list[float]
+
+
+class SessionFiles:
+    """Reads the sessions of the rig's recorder, where they are on this computer.
+
+    Args:
+        rig: The rig, which knows where they are.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._lock = threading.Lock()
+        self._paths: dict[str, Path] = {}
+        self._asked_s = 0.0
+        self._open: tuple[Path, Session] | None = None  # the one that is looked at
+
+    def handle(self, what: str, query: Mapping[str, str]) -> Answer:
+        """Answer ``/api/session/<what>``.
+
+        Raises:
+            NotFoundError: There is no such session, topic or file.
+            UsageError: The query makes no sense.
+            TooLargeError: The session is too long to be read as a whole.
+        """
+        if what not in WHAT:
+            raise NotFoundError(f"nothing is at /api/session/{what[:40]}; there are: {', '.join(WHAT)}")
+        given = dict(query)
+        folder = self._folder(given.pop("session", ""))
+        with self._lock, self._opened(folder) as session:
+            match what, sorted(given):
+                case "overview", []:
+                    return answer(_view(session))
+                case "activity", []:
+                    return answer(_activity(session))
+                case "series", ["field", "topic"]:
+                    return answer(_series(session, given["topic"], given["field"]))
+                case "picture", ["time_s", "topic"]:
+                    return _picture(session, given["topic"], given["time_s"])
+                case "file", ["name"]:
+                    return _file(session, given["name"])
+                case _:
+                    raise UsageError(f"/api/session/{what[:40]} does not take {', '.join(sorted(given)) or 'nothing'}")
+
+    def close(self) -> None:
+        """Let go of all files."""
+        with self._lock:
+            if self._open:
+                self._open[1].close()
+            self._open = None
+
+    def _folder(self, name: str) -> Path:
+        now_s = time.monotonic()
+        if name not in self._paths or now_s - self._asked_s > _KNOWN_S:
+            self._paths = {row.name: Path(row.path) for row in self._rig.record.list()}
+            self._asked_s = now_s
+        path = self._paths.get(name)
+        if path is None:
+            raise NotFoundError(f"there is no session {name[:80]!r}")
+        if not path.is_dir():
+            raise NotFoundError(f"the files of {name} are not on this computer: {path}")
+        return path
+
+    @contextlib.contextmanager
+    def _opened(self, folder: Path) -> Generator[Session]:
+        known = self._open
+        if known and known[0] == folder and known[1].manifest.state != "recording":
+            yield known[1]
+            return
+        if known:
+            known[1].close()
+        self._open = (folder, open_session(folder))
+        yield self._open[1]
+
+
+def _view(session: Session) -> SessionView:
+    overview = session.overview
+    sizes: dict[str, int] = {}
+    for name in overview.files:
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            sizes[name] = (session.path / name).stat().st_size
+    return SessionView(overview, {topic: len(pictures) for topic, pictures in session.pictures.items()}, sizes)
+
+
+def _activity(session: Session) -> Activity:
+    _check_length(session)
+    bin_s = max(session.duration_s, 1e-3) / _BINS
+    topics = {topic: [0] * _BINS for topic in session.topics}
+    for message in session.messages():
+        if (row := topics.get(message.topic)) is not None:
+            row[min(_BINS - 1, max(0, int(message.arrival_s / bin_s)))] += 1
+    for topic, pictures in session.pictures.items():
+        row = topics.setdefault(topic, [0] * _BINS)
+        if not any(row):
+            for time_s in pictures.times:
+                row[min(_BINS - 1, max(0, int(time_s / bin_s)))] += 1
+    return Activity(bin_s, topics)
+
+
+def _series(session: Session, topic: str, field: str) -> Trace:
+    _check_length(session)
+    if topic not in session.topics:
+        raise NotFoundError(f"this session has no topic {topic[:80]!r}")
+    steps, series = read_path(field), Series(2 * max(session.duration_s, 1e-3) / MAX_POINTS)
+    for message in session.messages(topic):
+        if message.topic == topic and (value := value_at(message.payload, steps)) is not None:
+            series.add(message.time_s if message.time_s == message.time_s else message.arrival_s, value)
+    times, values, _ = series.take()
+    return Trace(list(memoryview(times).cast("d")), list(memoryview(values).cast("d")))
+
+
+def _picture(session: Session, topic: str, time_text: str) -> Answer:
+    pictures = session.pictures.get(topic)
+    if not pictures:
+        raise NotFoundError(f"this session has no pictures of {topic[:80]!r}")
+    try:
+        time_s = float(time_text)
+    except ValueError:
+        raise UsageError(f"time_s must be a number, not {time_text[:40]!r}") from None
+    picture = pictures.at(time_s)
+    about = {"X-Labwire-Time": f"{picture.time_s:.6f}", "Cache-Control": "no-store"}
+    return Answer(200, picture.jpeg, _JPEG, about)
+
+
+def _file(session: Session, name: str) -> Answer:
+    if name not in session.overview.files:  # only what is there: no way leads out of the folder
+        raise NotFoundError(f"this session has no file {name[:80]!r}")
+    path = (session.path / name).resolve()
+    if not path.is_relative_to(session.path.resolve()):
+        raise NotFoundError(f"{name[:80]!r} leads out of the session's folder")
+    return Answer(200, b"", _BYTES, file=str(path))
+
+
+def _check_length(session: Session) -> None:
+    count = sum(session.topics.values())
+    if count > MAX_MESSAGES:
+        raise TooLargeError(f"{count} messages are too many to look through here: labwire sessions export, or Python")

@@ -1,0 +1,75 @@
+"""A session, looked into over HTTP."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+
+from labwire.testing import wait_until
+from labwire.testing.rig import RunningRig
+from tests.web.http_kit import Reply, get, post
+
+PICTURE = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x30\x00\x40\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01\xff\xd9"
+
+
+@pytest.fixture(scope="module")
+def session(web_rig: RunningRig) -> str:
+    """Name of a session with eyes and a mark."""
+    url = web_rig.ready.web
+    assert post(url, "/api/record/start", {"name": "to look at"}).status == 200
+    assert post(url, "/api/record/mark", {"label": "here"}).status == 200
+    wait_until(
+        lambda: any(row["payload"]["written"] > 200 for row in get(url, "/api/bus/last?prefix=recorder.state").json)
+    )
+    assert post(url, "/api/record/stop").status == 200
+    return get(url, "/api/record/list").json[0]["name"]
+
+
+def ask(url: str, what: str, session: str, **query: str) -> Reply:
+    return get(url, f"/api/session/{what}?{urlencode({'session': session, **query})}")
+
+
+def test_overview_and_activity(url: str, session: str) -> None:
+    view = ask(url, "overview", session).json
+    assert view["overview"]["state"] == "complete"
+    assert [mark["label"] for mark in view["overview"]["marks"]] == ["here"]
+    assert view["size_bytes"]["bus.mcap"] > 0
+    activity = ask(url, "activity", session).json
+    counts = {row["topic"]: row["messages"] for row in view["overview"]["topics"]}
+    assert sum(activity["topics"]["pupil.0.2d"]) == counts["pupil.0.2d"]
+
+
+def test_a_field_over_time(url: str, session: str) -> None:
+    trace = ask(url, "series", session, topic="pupil.0.2d", field="diameter").json
+    assert len(trace["times_s"]) == len(trace["values"]) > 20
+    assert trace["times_s"] == sorted(trace["times_s"])
+    assert all(value > 0 for value in trace["values"])
+
+
+def test_a_file_as_it_is(web_rig: RunningRig, url: str, session: str) -> None:
+    reply = ask(url, "file", session, name="bus.mcap")
+    assert reply.status == 200
+    assert reply.body == (web_rig.folder / "recordings" / session / "bus.mcap").read_bytes()
+    assert 'filename="bus.mcap"' in reply.headers["content-disposition"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("what", "query", "status"),
+    [
+        ("overview", {"session": "nothing/000"}, 404),
+        ("overview", {"session": "../../etc"}, 404),
+        ("file", {"name": "../session.json"}, 404),
+        ("file", {"name": "/etc/passwd"}, 404),
+        ("series", {"topic": "nothing", "field": "a"}, 404),
+        ("series", {"topic": "pupil.0.2d", "field": ""}, 400),
+        ("picture", {"topic": "pupil.0.2d", "time_s": "1"}, 404),
+        ("overview", {"more": "1"}, 400),
+        ("nothing", {}, 404),
+    ],
+)
+def test_what_is_not_there(url: str, session: str, what: str, query: dict[str, str], status: int) -> None:
+    reply = ask(url, what, **{"session": session, **query})
+    assert reply.status == status, reply.body
+    assert reply.headers["content-type"] == "application/problem+json"
