@@ -14,6 +14,7 @@ import pytest
 
 from labwire.sessions.folder import list_sessions
 from labwire.sessions.repair import repair_session
+from labwire.sessions.verify import verify_session
 from labwire.wire.bus_message import decode_payload
 from tests.sessions.logs import read_messages
 from tests.sessions.player import check_folder, load_data, load_info, load_video
@@ -77,3 +78,6 @@ def check_kill(root: Path, after_s: float) -> None:
     assert repair_session(folder).changes == []
     (row,) = list_sessions(root)
     assert (row.state, row.messages) == ("repaired", len(messages))
+    verified = verify_session(folder)
+    assert verified.whole, verified.problems
+    assert verified.messages == len(messages)

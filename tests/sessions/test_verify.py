@@ -18,6 +18,7 @@ from labwire.sessions import verified_file
 from labwire.sessions.clock_log import ClockLog
 from labwire.sessions.manifest import manifest_schema, read_manifest
 from labwire.sessions.repair import repair_session
+from labwire.sessions.session_reader import open_session
 from labwire.sessions.verify import verify_session
 from tests.sessions.lab import Lab
 from tests.sessions.making import START, datum
@@ -227,3 +228,57 @@ def test_drift_is_told_after_a_minute_and_readings_stay_few(monkeypatch: pytest.
     assert len(told["clocks"]) <= 9
     assert told["clocks"][0].monotonic_s == START.start_monotonic_s
     assert msgspec.to_builtins(told["clocks"][-1])["rig_time_s"] == now_s + 900.0
+
+
+def note_run(folder: Path, images: int, **more: object) -> Path:
+    """Leave the line that a writer would, and its files: five images in two of them, and a master."""
+    h5py = pytest.importorskip("h5py")
+    data = folder.parent / "images"
+    data.mkdir()
+    for number, count in ((1, 3), (2, 2)):
+        with h5py.File(data / f"run_{number}.h5", "w") as file:
+            file.create_dataset("entry/data/data", data=np.ones((count, 4, 3), "u2"), chunks=(1, 4, 3))
+    layout = h5py.VirtualLayout(shape=(5, 4, 3), dtype="u2")
+    layout[:3] = h5py.VirtualSource(data / "run_1.h5", "entry/data/data", shape=(3, 4, 3))
+    layout[3:] = h5py.VirtualSource(data / "run_2.h5", "entry/data/data", shape=(2, 4, 3))
+    with h5py.File(data / "run_master.h5", "w") as file:
+        file.create_virtual_dataset("entry/data/data", layout)
+    files = [str(data / f"run_{number}.h5") for number in (1, 2)]
+    run = {"run_number": 7, "images": images, "missing": 0, "failed": 0, "files": files, "file_count": 2}
+    line = {**run, "master_file": str(data / "run_master.h5"), **more}
+    (folder / "writer.disk1.jsonl").write_text(json.dumps(line) + "\n")
+    return data
+
+
+def test_images_of_a_run_are_counted_where_they_are(good: Path) -> None:
+    note_run(good, 5)
+    found = verify_session(good)
+    assert (found.images, found.images_missing, found.problems, found.lossless) == (5, 0, [], True)
+    with open_session(good) as session:
+        (images,) = session.images.values()
+        assert images.shape == (5, 4, 3)
+
+
+def test_images_that_are_not_there_are_missed(good: Path) -> None:
+    data = note_run(good, 6, missing=2, failed=1)
+    found = verify_session(good)
+    assert found.problems == [
+        "writer.disk1: run 7: 6 images were stored, 5 are there",
+        "3 images of detectors did not arrive, or could not be stored",
+    ]
+    assert (found.whole, found.images_missing) == (False, 3)
+    (data / "run_2.h5").unlink()
+    assert "1 of its files are not here" in verify_session(good).problems[0]
+
+
+def test_a_run_with_more_files_than_its_line_names_is_counted_by_its_master(good: Path) -> None:
+    note_run(good, 5, file_count=1000)
+    assert verify_session(good).images == 5
+
+
+def test_a_log_that_ends_in_the_middle_was_cut_off_and_not_changed_by_the_disk(good: Path) -> None:
+    size = (good / "bus.mcap").stat().st_size
+    cut("bus.mcap", size // 2)(good)
+    problems = " ".join(verify_session(good).problems)
+    assert "cut off" in problems
+    assert "checksum" not in problems

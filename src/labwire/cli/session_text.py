@@ -28,7 +28,9 @@ def show_verified(verified: Verified) -> None:
     verdict = "whole, and nothing is missing" if verified.lossless else "whole" if verified.whole else "not whole"
     style = "green" if verified.lossless else "yellow" if verified.whole else "red"
     out.print(Text(verified.path, style="bold"), Text(verdict, style=style))
-    write_line(f"{verified.messages} messages, {verified.pictures} pictures, {len(verified.files)} files looked at")
+    images = f", {verified.images} images" if verified.images or verified.images_missing else ""
+    found = f"{verified.messages} messages, {verified.pictures} pictures{images}"
+    write_line(f"{found}, {len(verified.files)} files looked at")
     for problem in verified.problems:
         out.print(Text(f"- {problem}"))
     _section(out, "files", verified.files)

@@ -62,6 +62,10 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """Messages in the log."""
     pictures: int
     """Pictures in the videos."""
+    images: int = 0
+    """Images of detectors in the files that the session's runs name."""
+    images_missing: int = 0
+    """Images that did not reach a writer, or could not be stored."""
     missing: int
     """Numbered messages that are not there."""
     dropped: int

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labwire.errors import needs_extra
+from labwire.sessions.image_runs import runs_of
 
 _SUFFIXES = (".h5", ".nxs", ".hdf5")
 _USUAL = "entry/data/data"
@@ -66,7 +67,9 @@ class RecordedImages(Sequence[Any]):
 
 
 def images_in(folder: Path) -> dict[str, RecordedImages]:
-    """Find the stacks of images below a folder, by the path of their file; a file without one is left out.
+    """Find the stacks of images of a session, by the path of their file; a file without one is left out.
+
+    They are the files in its folder, by their path in it, and the master files that its runs name, by their whole path.
 
     Raises:
         MissingExtraError: There are HDF5 files, and h5py is not installed.
@@ -76,6 +79,11 @@ def images_in(folder: Path) -> dict[str, RecordedImages]:
         with contextlib.suppress(OSError):  # being written, or damaged: the check tells
             if dataset := _find_stack(path):
                 found[path.relative_to(folder).as_posix()] = RecordedImages(path, dataset)
+    for _, run in runs_of(folder):
+        path = Path(run.master_file)
+        with contextlib.suppress(OSError):
+            if run.master_file and (dataset := _find_stack(path)):
+                found[run.master_file] = RecordedImages(path, dataset)
     return found
 
 

@@ -157,8 +157,9 @@ class LogReader:
         wrong = 0
         for stretch in self.stretches:
             head = bytes(self._data[stretch.start - CHUNK_HEAD_BYTES : stretch.start])
-            expected = mcap.chunk_crc(head) if head[0] == Opcode.CHUNK else 0
-            if expected:
+            whole = mcap.decode_chunk_head(head) if head[0] == Opcode.CHUNK else None
+            expected = mcap.chunk_crc(head)
+            if expected and whole is not None and whole.records_bytes == stretch.end - stretch.start:
                 wrong += zlib.crc32(self._data[stretch.start : stretch.end]) != expected
             report(stretch.end, len(self._data))
         return wrong

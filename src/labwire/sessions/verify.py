@@ -12,6 +12,7 @@ from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import FileCheck, Verified
 from labwire.sessions import bus_log, manifest, player_format, verified_file, video
+from labwire.sessions.image_runs import check_runs
 from labwire.sessions.lock import is_locked
 from labwire.sessions.log_reader import LogReader
 from labwire.sessions.manifest import Manifest
@@ -79,18 +80,25 @@ class _Check:
         if known is not None:
             self._compare(known, log, files)
             dropped = known.counters.get(bus_log.STREAM, StreamCounters()).dropped
+        self._progress_of("images of detectors")
+        runs = check_runs(self._folder)
+        self._problems += runs.problems
         whole = not self._problems
         count = log.content
         if count is not None:
             announced = count.announced.total()
             self._tell_losses(count, dropped, announced - pictures)
+        if runs.missing:
+            self._problems.append(f"{runs.missing} images of detectors did not arrive, or could not be stored")
         return Verified(
             path=str(self._folder),
             state=self._state_of(known),
             whole=whole,
-            lossless=whole and count is not None and not (count.missing or dropped or announced > pictures),
+            lossless=count is not None and not self._problems,
             messages=count.messages if count else 0,
             pictures=pictures,
+            images=runs.images,
+            images_missing=runs.missing,
             missing=count.missing if count else 0,
             dropped=dropped + max(0, announced - pictures),
             problems=self._problems,
