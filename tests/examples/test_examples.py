@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import zmq
 
+from labwire.operations.detectors import Detectors
+from labwire.testing import wait_until
 from labwire.wire.bus_message import decode_payload
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -73,7 +76,48 @@ def test_every_script_is_run() -> None:
 
 
 def test_every_rig_is_started() -> None:
-    assert {path.stem for path in (EXAMPLES / "rigs").glob("*.toml")} == {"bench", "eye-tracking"}
+    assert {path.stem for path in (EXAMPLES / "rigs").glob("*.toml")} == {
+        *("bench", "eye-tracking", "vitals", "beamline", "everything"),
+    }
+
+
+def of_this_test(name: str) -> str:
+    """Return an example with ports that are free, and names that other runs of the tests do not have."""
+    text = (EXAMPLES / "rigs" / f"{name}.toml").read_text()
+    for instrument in ("DMM1", "SCOPE1", "CRASH1"):
+        text = text.replace(instrument, f"{instrument}x{os.getpid()}")
+    for port in ("9100", "5400"):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.getsockname()[1]}")
+    return text.replace("[recorder]", "[recorder]\ndisk_warn_bytes = 0\ndisk_stop_bytes = 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "streams", "topics"),
+    [
+        ("vitals", {"pictures"}, {"frame.face"}),
+        ("beamline", {"det1", "disk1", "disk2"}, {"detector.det1.state"}),
+        ("everything", {"pictures", "instruments", "det1", "disk1", "disk2"}, {"gaze.3d.01.", "frame.face"}),
+    ],
+)
+def test_a_rig_starts_and_records_all_of_it(tmp_path: Path, name: str, streams: set[str], topics: set[str]) -> None:
+    with running_rig(tmp_path, of_this_test(name)) as running, running.connect() as rig:
+        assert running.ready.failed == []
+        if "det1" in streams:
+            wait_until(lambda: rig.service(Detectors).status("det1").writers == 2, "two writers")
+        with rig.subscribe(*topics) as bus:
+            started = rig.record.start("all")
+            assert started.failed == []
+            assert {"bus", "player", *streams} <= set(started.started)
+            while topics:
+                topics = topics - {bus.recv(timeout_s=20).topic}
+        if "det1" in streams:
+            folders = [tmp_path / "images" / one for one in "ab"]
+            wait_until(lambda: all(list(one.glob("**/*_data_*.h5")) for one in folders), "images at both writers")
+        if "pictures" in streams:
+            wait_until((tmp_path / "vitals_output" / "status.jsonl").exists, "the file backend")
+        counters = rig.record.stop().counters
+        assert sum(counters[one].dropped for one in counters) == 0
 
 
 def test_eye_tracking(tmp_path: Path) -> None:

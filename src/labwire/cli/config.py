@@ -14,12 +14,14 @@ from labwire.cli.output import write_json, write_line
 from labwire.cli.toml_text import to_toml
 from labwire.operations.rig import RigChanges
 from labwire.rig.demo import DEMO_TOML
-from labwire.rig.rig_config import RigConfig
+from labwire.rig.rig_config import RigConfig, named_parts, single_parts
 from labwire.rig.rig_file import default_toml, dump, load_rig, schema
 
 app = App(
     name="config", help="Make, check and show rig files; change the rig that runs.", group_commands=Group("Commands")
 )
+
+_IN_WORDS = {"file_ipc": "file backend", "time_sync": "time sync"}
 
 RigFile = Annotated[Path, Parameter(name="RIG.toml")]
 
@@ -126,14 +128,5 @@ def show_changes(changes: RigChanges, connection: Connection) -> None:
 
 def parts_of(config: RigConfig) -> list[str]:
     """Return what a rig is made of, in the order of the rig file."""
-    named = [
-        f"{kind} {name}"
-        for kind, table in (
-            ("camera", config.cameras),
-            ("source", config.sources),
-            ("instrument", config.instruments),
-            ("actor", config.actors),
-        )
-        for name in table
-    ]
-    return [*named, *(["recorder"] if config.recorder else []), *(["file backend"] if config.file_ipc else [])]
+    named = [f"{kind.removesuffix('s')} {name}" for kind in named_parts() for name in getattr(config, kind)]
+    return [*named, *(_IN_WORDS.get(kind, kind) for kind in single_parts() if getattr(config, kind) is not None)]
