@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from labwire.errors import DeviceError
+from labwire.sources import camera as camera_module
 from labwire.sources.camera import CameraSource
 from labwire.sources.feed import PictureFeed
 
@@ -64,6 +65,18 @@ def close_while_reading() -> None:
     say(closed=True)
 
 
+def lock() -> None:
+    """Take pictures until the exposure has been locked."""
+    camera_module._SETTLE_S = 0.05
+    camera = CameraSource(DEVICE, lock_exposure=True)
+    camera.open()
+    while camera._lock_at_s is not None:
+        camera.read()
+    picture = camera.read()
+    say(format=picture.format if picture else None)
+    camera.close()
+
+
 def replug() -> None:
     """Feed pictures, unplug, plug in again."""
     feed = PictureFeed(CameraSource(DEVICE), first_retry_s=0.05, on_event=lambda kind, data: say(event=kind, **data))
@@ -79,4 +92,4 @@ def replug() -> None:
 
 
 if __name__ == "__main__":
-    {"take": take, "close": close_while_reading, "replug": replug}[sys.argv[1]]()
+    {"take": take, "close": close_while_reading, "replug": replug, "lock": lock}[sys.argv[1]]()

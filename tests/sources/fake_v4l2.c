@@ -2,6 +2,7 @@
  *
  * Frames come from $FAKE_V4L2_FRAMES, a file of records: length (uint32, native), bytes; over and over, 100 per second.
  * Their format is $FAKE_V4L2_FORMAT, MJPG or YUYV, 64 x 48. Removing the device file unplugs the camera.
+ * $FAKE_V4L2_EXPOSURE gives it an exposure that can be locked; what is set is appended to that file, a line each.
  * $FAKE_V4L2_CLOCK "wrong" stamps with a clock that is not the monotonic one; $FAKE_V4L2_SILENT sends no frame at all.
  */
 #define _GNU_SOURCE
@@ -128,6 +129,27 @@ static int take(struct v4l2_buffer *b) {
   return 0;
 }
 
+static int exposure(unsigned long request, struct v4l2_control *c) {
+  static int automatic = V4L2_EXPOSURE_MANUAL, absolute = 156;
+  int *value = c->id == V4L2_CID_EXPOSURE_AUTO ? &automatic : c->id == V4L2_CID_EXPOSURE_ABSOLUTE ? &absolute : NULL;
+  if (!*env("FAKE_V4L2_EXPOSURE") || !value) return errno = EINVAL, -1;
+  if (request == VIDIOC_G_CTRL) return c->value = *value, 0;
+  FILE *file = fopen(env("FAKE_V4L2_EXPOSURE"), "a");
+  fprintf(file, "%s %d\n", value == &automatic ? "auto" : "absolute", c->value);
+  fclose(file);
+  return *value = c->value, 0;
+}
+
+static int describe_control(struct v4l2_queryctrl *q) {
+  if (q->id != V4L2_CID_EXPOSURE_AUTO && q->id != V4L2_CID_EXPOSURE_ABSOLUTE) return errno = EINVAL, -1;
+  q->type = V4L2_CTRL_TYPE_INTEGER;
+  q->minimum = 0;
+  q->maximum = 10000;
+  q->step = 1;
+  q->flags = 0;
+  return 0;
+}
+
 static int answer(unsigned long request, void *argument) {
   struct v4l2_buffer *buffer = argument;
   if (access(env("FAKE_V4L2_DEVICE"), F_OK)) return errno = ENODEV, -1;
@@ -161,6 +183,9 @@ static int answer(unsigned long request, void *argument) {
     return 0;
   }
   case VIDIOC_QUERYBUF: return fill_buffer(buffer), 0;
+  case VIDIOC_QUERYCTRL: return describe_control(argument);
+  case VIDIOC_G_CTRL:
+  case VIDIOC_S_CTRL: return exposure(request, argument);
   case VIDIOC_QBUF: return queued[(first + waiting++) % COUNT] = (int)buffer->index, 0;
   case VIDIOC_DQBUF: return take(buffer);
   case VIDIOC_STREAMON: return stream(1);

@@ -97,6 +97,18 @@ def test_stamps_of_another_clock_are_not_believed(run_camera: RunCamera) -> None
 
 
 @needs_compiler
+def test_exposure_is_kept_once_it_has_settled(run_camera: RunCamera, tmp_path: Path) -> None:
+    [picture] = run_camera("lock", jpegs(), EXPOSURE=str(tmp_path / "exposure"))
+    assert picture["format"] == "jpeg"
+    assert (tmp_path / "exposure").read_text().splitlines() == ["auto 3", "auto 1", "absolute 156"]
+
+
+@needs_compiler
+def test_camera_without_such_a_control_goes_on_as_it_is(run_camera: RunCamera) -> None:
+    assert run_camera("lock", jpegs()) == [{"format": "jpeg"}]
+
+
+@needs_compiler
 def test_camera_without_motion_jpeg_gives_bgr(run_camera: RunCamera) -> None:
     described, *pictures, _ = run_camera("take", [bytes([200, 128]) * (64 * 48)], FORMAT="YUYV")
     assert described["description"]["as_it_came"] is False
