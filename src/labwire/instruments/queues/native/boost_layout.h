@@ -55,6 +55,7 @@ typedef struct {
   int32_t mutex_kind;
   uint32_t cond_flags;
   uint32_t locked_by;        /* our thread that holds the lock, as long as one does */
+  uint64_t links[2];         /* where glibc's list of that thread's robust locks leads from this one */
   _Atomic int users;         /* calls under way, plus one until it is closed */
   _Atomic int closed, broken, wakes;
   _Atomic int in_condition;  /* our threads that are inside of glibc's condition variables */
@@ -81,6 +82,7 @@ void end_sleep(queue *q, pthread_cond_t *cond);
 /* robust_lock.c */
 int lock_queue(queue *q, int64_t timeout_ns);
 int recover_queue(queue *q);
+void note_links(queue *q);
 int rescue_lock(queue *q);
 int check_header(queue *q);
 int check_position(queue *q);

@@ -82,18 +82,22 @@ void signal_one(queue *q, pthread_cond_t *cond) {
 /* Sleep until signalled; the lock is ours before, and after if 0 is returned. */
 int sleep_in(queue *q, pthread_cond_t *cond, int64_t until) {
   shared_queue *s = q->shared;
-  if (!is_usable(q, cond)) {
+  /* Counted first: who ends our sleep either sees us, or has said before that it is over. */
+  atomic_fetch_add(&q->in_condition, 1);
+  int is_over = atomic_load(&q->closed) ? CLOSED : atomic_load(&q->broken) || !is_usable(q, cond) ? BROKEN : 0;
+  if (is_over) {
+    atomic_fetch_sub(&q->in_condition, 1);
     unlock_queue(q);
-    return BROKEN;
+    return is_over;
   }
   struct timespec deadline = to_timespec(until);
   uint32_t self = q->locked_by;
   s->blocked_receivers++;
-  atomic_fetch_add(&q->in_condition, 1);
   int result = pthread_cond_clockwait(cond, &s->mutex, CLOCK_MONOTONIC, &deadline);
   atomic_fetch_sub(&q->in_condition, 1);
   if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
   q->locked_by = self;
+  note_links(q);
   if (result == EOWNERDEAD && recover_queue(q)) return BROKEN;
   if (READ(s->blocked_receivers)) s->blocked_receivers--;
   if (atomic_load(&q->broken) || check_header(q) || check_position(q)) {
@@ -171,7 +175,7 @@ void end_sleep(queue *q, pthread_cond_t *cond) {
   int is_over = atomic_load(&q->broken) || !is_usable(q, cond) || !try_broadcast(q, cond);
   if (is_over) break_queue(q, "a process died inside a condition variable");
   struct timespec pause = to_timespec(MS / 2);
-  for (int tries = 0; (is_over || atomic_load(&q->closed)) && atomic_load(&q->in_condition) && tries < 400; tries++) {
+  for (int tries = 0; (is_over || atomic_load(&q->closed)) && atomic_load(&q->in_condition) && tries < 2000; tries++) {
     nanosleep(&pause, NULL);
     if (!is_over && tries < 2 * PATIENCE_MS) continue;
     atomic_store(&q->kept, 1);

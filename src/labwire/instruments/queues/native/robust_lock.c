@@ -192,10 +192,28 @@ static int is_thread_dead(uint32_t tid) {
 
 int is_own_thread(uint32_t tid) { return tid && tid <= MAX_TID && !syscall(SYS_tgkill, getpid(), tid, 0); }
 
+static volatile uint64_t *links_of(queue *q) { return (volatile uint64_t *)lock_word(q) + 3; }
+
+/* Having locked it: remember where the list leads, as unlocking follows that, even into nowhere. */
+void note_links(queue *q) {
+  q->links[0] = links_of(q)[0];
+  q->links[1] = links_of(q)[1];
+}
+
+static void note_lock(queue *q) {
+  q->locked_by = atomic_load(owner_word(q));
+  note_links(q);
+}
+
+static int are_links_ours(queue *q) {
+  return !(q->mutex_kind & ROBUST) || (links_of(q)[0] == q->links[0] && links_of(q)[1] == q->links[1]);
+}
+
 /* Unlock it, unless somebody has scribbled over the lock meanwhile. */
 void unlock_queue(queue *q) {
   uint32_t owner = atomic_load(owner_word(q));
-  if (atomic_load(kind_word(q)) == q->mutex_kind && (owner == q->locked_by || owner >= NOT_RECOVERABLE)) {
+  int is_ours = owner == q->locked_by || owner >= NOT_RECOVERABLE;
+  if (is_ours && are_links_ours(q) && atomic_load(kind_word(q)) == q->mutex_kind) {
     pthread_mutex_unlock(&q->shared->mutex);
     return;
   }
@@ -205,12 +223,13 @@ void unlock_queue(queue *q) {
 
 /* After EOWNERDEAD: the lock is ours if 0 is returned. */
 int recover_queue(queue *q) {
+  note_lock(q);
   if (check_whole(q)) {
     unlock_queue(q); /* not made consistent: nobody gets it any more */
     return BROKEN;
   }
   pthread_mutex_consistent(&q->shared->mutex);
-  q->locked_by = atomic_load(owner_word(q));
+  note_lock(q);
   return 0;
 }
 
@@ -265,7 +284,7 @@ int lock_queue(queue *q, int64_t timeout_ns) {
   if (result == ETIMEDOUT) return LOCKED;
   if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
   if (result) return break_queue(q, "its lock cannot be taken: %s", strerror(result));
-  q->locked_by = atomic_load(owner_word(q));
+  note_lock(q);
   if (check_position(q)) {
     unlock_queue(q);
     return BROKEN;
