@@ -9,7 +9,7 @@ import pytest
 from labwire.vitals.confidence import PulseQuality, breathing_confidence, pulse_confidence
 from labwire.vitals.metrics import CoreMetrics, EdgeMetrics, Hrv, Measure, StatusChange, StatusCode, TraceSample
 
-GOOD = PulseQuality(snr_db=14.0, contrast_db=15.0, apart_bpm=0.4, likeness=0.97, blood=0.95)
+GOOD = PulseQuality(snr_db=14.0, contrast_db=15.0, apart_bpm=0.4, likeness=0.97, blood=0.95, rate_hz=1.2)
 
 
 def test_everything_there_is() -> None:
@@ -46,7 +46,7 @@ def test_status_is_the_specs() -> None:
 
 @pytest.mark.parametrize(
     ("worse", "value"),
-    [("snr_db", -4.0), ("contrast_db", 2.0), ("apart_bpm", 30.0), ("likeness", 0.1), ("blood", 0.1)],
+    [("snr_db", -4.0), ("contrast_db", 2.0), ("apart_bpm", 30.0), ("likeness", 0.1), ("blood", 0.1), ("rate_hz", 0.7)],
 )
 def test_anything_worse_makes_a_pulse_less_sure(worse: str, value: float) -> None:
     assert pulse_confidence(GOOD._replace(**{worse: value})) < pulse_confidence(GOOD)
@@ -55,7 +55,7 @@ def test_anything_worse_makes_a_pulse_less_sure(worse: str, value: float) -> Non
 
 def test_confidence_stays_between_0_and_1_for_any_quality() -> None:
     for level in (-1e9, -50.0, 0.0, 50.0, 1e9):
-        quality = PulseQuality(level, level, abs(level), max(-1.0, min(1.0, level)), 0.5)
+        quality = PulseQuality(level, level, abs(level), max(-1.0, min(1.0, level)), 0.5, abs(level))
         assert 0 <= pulse_confidence(quality) <= 1
         assert 0 <= breathing_confidence(snr_db=level, contrast_db=level, amplitude=abs(level)) <= 1
 
@@ -64,9 +64,9 @@ def test_a_collar_that_a_nod_takes_along_is_no_breath() -> None:
     nod, breath = (
         breathing_confidence(snr_db=9.0, contrast_db=10.0, amplitude=amplitude) for amplitude in (0.013, 0.1)
     )
-    assert nod < 0.75 < breath
+    assert nod < 0.8 < breath
 
 
 def test_a_body_that_sways_is_no_breath() -> None:
-    assert breathing_confidence(snr_db=5.0, contrast_db=3.0, amplitude=1.0) < 0.75
-    assert breathing_confidence(snr_db=1.6, contrast_db=12.0, amplitude=1.0) < 0.75
+    assert breathing_confidence(snr_db=5.0, contrast_db=3.0, amplitude=1.0) < 0.8
+    assert breathing_confidence(snr_db=1.6, contrast_db=12.0, amplitude=1.0) < 0.8

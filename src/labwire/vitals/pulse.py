@@ -105,6 +105,7 @@ class PulseMeter:
             apart_bpm=abs(line.hz - chrom.hz) * 60,
             likeness=_likeness(self._spectrum.near(waves[_POS, 1:], line.hz)),
             blood=_blood(self._spectrum.near(_tint(self._levels).T, line.hz)),
+            rate_hz=line.hz,
         )
         bpm = self._fit.mean_hz(waves[_POS, 0], self._spectrum.refine(waves[_POS, 0], line.hz)) * 60
         return PulseEstimate(bpm, pulse_confidence(quality), quality)
