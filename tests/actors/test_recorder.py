@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from labwire.errors import DeadlineError
+from labwire.sessions.manifest import read_manifest
 from labwire.testing.rig import running_rig
 from tests.bus.fake_hub import LIMIT_S
 
@@ -113,7 +114,10 @@ def test_a_recording_of_days_is_a_series_that_is_checked_and_pruned(tmp_path: Pa
             if topic.endswith(".checked"):
                 assert payload["whole"], payload
                 removed += payload["removed"]
-        rig.record.stop()
+        last = read_manifest(Path(rig.record.stop().rec_path))
+        assert {"steward", "eyes", "scale", "recorder"} <= set(last.actors)
+        assert last.host
+        assert last.versions["python"]
         assert not Path(first).exists()
         assert rig.record.list()[0].state == "complete"
 

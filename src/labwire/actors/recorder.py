@@ -53,11 +53,13 @@ class Recorder(Actor, Recording):
 
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
+        self._actors: list[str] = []
         self._recorder = SessionRecorder(
             self.options,
             self.clock,
             rig=dict(context.rig_config),
             recordables=self._find_recordables,
+            actors=lambda: self._actors,
             on_event=self._post_event,
         )
         retention = self.options.retention
@@ -297,6 +299,7 @@ class Recorder(Actor, Recording):
     def _find_recordables(self) -> dict[str, Recordable]:
         """Return the other actors that can be recorded, as they are in the rig now."""
         actors = self.service_of(Actors, timeout_s=2.0).list()
+        self._actors = [actor.name for actor in actors]
         names = [actor.name for actor in actors if Recordable.service in actor.services]
         return {name: self.service_of(Recordable, target=name) for name in names}
 

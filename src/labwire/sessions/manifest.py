@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ COMPLETE = "complete"
 REPAIRED = "repaired"
 BROKEN = "broken"
 
+_BUILT_ON = ("pyzmq", "msgspec", "numpy", "av", "opencv-python-headless", "h5py")
 _MAX_MANIFEST_BYTES = 64 << 20
 
 
@@ -39,6 +43,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Where the session was recorded; it may have moved since."""
     labwire: str = __version__
     """Version that wrote it."""
+    host: str = ""
+    """Computer that recorded."""
+    versions: dict[str, str] = {}
+    """Of Python, the system and what labwire is built on."""
+    actors: list[str] = []
+    """Parts of the rig when the session began, by name."""
     start_epoch_us: int
     """Start on the wall clock, in microseconds since 1970."""
     start_rig_time_s: float
@@ -88,6 +98,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def manifest_of(start: SessionStart, rig: dict[str, Any]) -> Manifest:
     """Make the manifest of a session that begins."""
     return Manifest(**msgspec.structs.asdict(start), rig=rig)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that may matter to whoever reads a session years later."""
+    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    for name in _BUILT_ON:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def manifest_schema() -> dict[str, Any]:

@@ -56,6 +56,7 @@ class SessionRecorder:
             They are called on the thread that calls `start` or `stop`, and on the recorder's own thread when it ends a
             session by itself.
         rig: Configuration of the rig, kept in each session's manifest.
+        actors: Asked at each start, after `recordables`, which parts the rig has; for the manifest, too.
         on_event: Hears of what goes wrong and of sessions that end by themselves (`labwire.sessions.events`).
         free_bytes: Tells the free space at a path.
     """
@@ -67,11 +68,12 @@ class SessionRecorder:
         *,
         recordables: Callable[[], Mapping[str, Recordable]] = dict,
         rig: dict[str, Any] | None = None,
+        actors: Callable[[], Sequence[str]] = list,
         on_event: OnEvent = lambda kind, data: None,
         free_bytes: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._config, self._clock, self._rig = config, clock, rig or {}
-        self._recordables = recordables
+        self._recordables, self._actors = recordables, actors
         self._on_event, self._free_bytes = on_event, free_bytes
         self._topics = tuple(prefix.encode() for prefix in config.topics)
         self._exclude = tuple(prefix.encode() for prefix in config.exclude)
@@ -152,8 +154,9 @@ class SessionRecorder:
             start_epoch_us=epoch_us(),
         )
         session = RunningSession(
-            self._config, start, recordables, rig=self._rig, on_failure=self._on_failure, follows=follows
-        )
+            self._config, start, recordables,
+            rig=self._rig, on_failure=self._on_failure, follows=follows, actors=self._actors(),
+        )  # fmt: skip
         guard = SessionGuard(
             session, self._config, self._clock,
             on_event=self._on_event, end=self._end_by_itself, segment=self._begin_next, free_bytes=self._free_bytes,

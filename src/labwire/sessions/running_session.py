@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class RunningSession:
         rig: Configuration of the rig, for the manifest.
         on_failure: Called on any thread with the stream and the reason when a local stream fails while it runs.
         follows: The session before it in a series.
+        actors: Names of the rig's parts, for the manifest.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RunningSession:
         rig: dict[str, Any],
         on_failure: Callable[[str, Exception], None],
         follows: RunningSession | None = None,
+        actors: Sequence[str] = (),
     ) -> None:
         self.session = session
         self.folder = Path(session.path)
@@ -76,7 +79,12 @@ class RunningSession:
         """Place in its series."""
         before = follows.session.uuid if follows else ""
         self._manifest = msgspec.structs.replace(
-            manifest.manifest_of(session, rig), segment=self.segment, follows=before
+            manifest.manifest_of(session, rig),
+            segment=self.segment,
+            follows=before,
+            host=platform.node(),
+            versions=manifest.versions(),
+            actors=list(actors),
         )
         self._manifest_lock = threading.Lock()
         self._changes: list[ClockChange] = []
