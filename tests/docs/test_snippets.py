@@ -31,6 +31,7 @@ NOT_RUN = {
     "scripts/run --camera 0": "needs a camera",
     ".venv/bin/python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.instruments": "takes minutes; tests/benchmarks runs it with small counts",
+    ".venv/bin/python -m benchmarks.images": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.sessions": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.vitals": "takes minutes; tests/benchmarks runs it with small counts",
 }
