@@ -105,7 +105,7 @@ class JsonlFile:
         self._on_event = on_event
         self._lock = threading.Lock()
         self._fd = -1
-        self._identity = (0, 0)  # inode and device of what is open
+        self._inode = self._device = 0  # of what is open
         self._closed = False
         self._size = 0  # as far as we know; anything else means that somebody else was here
         self._last_us = -1
@@ -209,7 +209,8 @@ class JsonlFile:
                 if not self._tail_is_known:
                     self._look_at_tail()
                 self._write(self._encoded(lines))
-                self._recover()
+                if self._failing:
+                    self._recover()
             finally:
                 if taken:
                     locks.unlock(self._fd)
@@ -225,7 +226,7 @@ class JsonlFile:
         self._closed = False
         self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         opened = os.fstat(self._fd)
-        self._identity = opened.st_ino, opened.st_dev
+        self._inode, self._device = opened.st_ino, opened.st_dev
         self._tail_is_known = False
         self._reserved_to = 0
 
@@ -245,7 +246,7 @@ class JsonlFile:
             here = os.stat(self._path)  # noqa: PTH116  for each line: half the time
         except FileNotFoundError:
             here = None
-        if here is None or (here.st_ino, here.st_dev) != self._identity:
+        if here is None or here.st_ino != self._inode or here.st_dev != self._device:
             self._open()
         elif here.st_size >= self._size:
             self._tail_is_known &= here.st_size == self._size
@@ -304,7 +305,8 @@ class JsonlFile:
             self._size += done
             if self._reserve_bytes:
                 self._reserve()
-            _log.debug("%s: %d lines, %d bytes", self._path, len(stamps), done)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log.debug("%s: %d lines, %d bytes", self._path, len(stamps), done)
 
     def _end_short_write(self, data: bytes, stamps: Sequence[int], done: int) -> NoReturn:
         # No error yet, but part of a line is in the file: the disk is full. It is cut off, unless somebody else has
@@ -334,9 +336,8 @@ class JsonlFile:
             self._events.append(("failed", {"file": str(self.path), "reason": reason, "errno": error.errno}))
 
     def _recover(self) -> None:
-        if self._failing:
-            self._failing = False
-            self._events.append(("recovered", {"file": str(self.path), "dropped": self._dropped}))
+        self._failing = False
+        self._events.append(("recovered", {"file": str(self.path), "dropped": self._dropped}))
 
     def _report_all(self) -> None:
         # Listeners are called after the lock was let go of: they may append to this very file.

@@ -75,7 +75,12 @@ class PatientLock:
         if not self._possible:
             return False
         try:
-            taken = try_lock(fd) or self._try_again(fd)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._is_kept:
+                return True  # as nearly always
+            taken = True
+        except BlockingIOError:
+            taken = self._try_again(fd)
         except OSError:
             self._possible = False
             return False
