@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(  # pyright: ignore[reportAttributeAccessIssue]
     include=["labwire.wire"]
 ):
-    from labwire.wire import bus_message, remote_command, zmtp
+    from labwire.wire import bus_message, remote_command, time_sync, zmtp, zre_message
 
 from labwire.errors import ProtocolError
 
@@ -47,10 +47,26 @@ def test_one_input(data: bytes) -> None:
         except ProtocolError:
             continue
     listen(parts)
+    share_time(parts)
     if parts:
         command = remote_command.parse_request(parts)
         assert isinstance(command, remote_command.RemoteCommand)
         assert isinstance(command, remote_command.Forward) == (len(parts) > 1 and _is_utf8(parts[0]))
+
+
+def share_time(parts: list[bytes]) -> None:
+    """Give the parts to the parsers of time sync: messages of ZRE, announcements, times."""
+    try:
+        message = zre_message.decode_zre(parts)
+    except ProtocolError:
+        pass
+    else:
+        assert zre_message.decode_zre(zre_message.encode_zre(message)) == message
+    for decode in (time_sync.decode_announcement, lambda frames: time_sync.decode_time(b"".join(frames))):
+        try:
+            decode(parts)
+        except ProtocolError:
+            continue
 
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)

@@ -14,6 +14,9 @@ HERE = Path(__file__).parent
 VECTORS = HERE.parent / "vectors"
 
 
+HELLO = b"\xaa\xa1\x01\x02\x00\x01\x09tcp://a:1\x00\x00\x00\x01\x00\x00\x00\x01g\x01\x01n\x00\x00\x00\x01\x01k\x00\x00\x00\x01v"
+
+
 def join(parts: Sequence[bytes]) -> bytes:
     """Make an input of `fuzz_wire` of parts; long ones are cut, but for the last."""
     short = [bytes([len(part[:254])]) + part[:254] for part in parts[:-1]]
@@ -28,6 +31,8 @@ def test_nothing_breaks_the_parsers_of_the_bus(tmp_path: Path, seed: int, soak: 
         for number, line in enumerate((VECTORS / f"{name}.jsonl").read_text().splitlines()):
             parts = [bytes.fromhex(part) for part in json.loads(line)["parts"]]
             (corpus / f"{name}-{number}").write_bytes(join(parts))
+    (corpus / "zre-hello").write_bytes(join([HELLO]))
+    (corpus / "zre-shout").write_bytes(join([b"\xaa\xa1\x03\x02\x00\x02\x01g", b"4.5", b"50123"]))
     options = [
         f"-runs={soak(100_000, 3_000_000)}",
         f"-seed={seed % 2**31 + 1}",

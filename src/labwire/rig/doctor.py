@@ -14,6 +14,7 @@ from labwire.operations.rig import RigStatus
 from labwire.rig import doctor_disk, doctor_machine, doctor_packages
 from labwire.rig.finding import Finding, fail, ok, warn
 from labwire.rig.rig_config import RigConfig
+from labwire.sources.config import LslConfig
 from labwire.version import __version__
 
 _HELD_BY_PUPIL = ("pupil", "capture")
@@ -55,6 +56,7 @@ def check_extras(scene: Scene) -> Iterator[Finding]:
     """Look for optional dependencies; one that the rig needs must be there."""
     needed = {"camera": bool(scene.config.cameras), "record": scene.config.recorder is not None}
     needed["images"] = bool(scene.config.writers)
+    needed["lsl"] = any(isinstance(source, LslConfig) for source in scene.config.sources.values())
     needed["demo"] = any(camera.demo for camera in scene.config.cameras.values())
     yield from doctor_packages.check_extras({extra for extra, is_needed in needed.items() if is_needed})
 
