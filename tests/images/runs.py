@@ -70,7 +70,7 @@ def start_message(count: int, images_per_file: int | None = None, *, run: int = 
         "goniometer": {"omega": GoniometerAxis(start=10.0, increment=0.1)},
         "pixel_mask": {"default": compress(mask)},
     }
-    return StartMessage(user_data=encode_user_data(UserData(**user)), **{**fields, **more})
+    return StartMessage(**{"user_data": encode_user_data(UserData(**user)), **fields, **more})
 
 
 def start_of(start: StartMessage) -> Callable[[int], list[Buffer]]:

@@ -22,6 +22,7 @@ from labwire.images.data_file import fill_value
 from labwire.images.run_files import WrittenRun
 from labwire.images.run_plan import plan_run
 from labwire.images.run_taker import RunTaker
+from labwire.wire.cbor_values import Date
 from labwire.wire.image_array import Array, array_of
 from labwire.wire.image_codec import decode_message
 from labwire.wire.image_fields import GoniometerAxis, RoiIntegral, Spot, UnitCell
@@ -150,6 +151,22 @@ def test_a_run_of_too_many_images_or_files_is_refused() -> None:
         plan_run(start_message(11), max_images=10)
     with pytest.raises(TooLargeError, match="raise images_per_file"):
         plan_run(start_message(1_000_000, 1))
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 1), (1, 0), (1 << 20, 1 << 20), ((1 << 64) - 1, 1), (1 << 63, 2)])
+def test_images_without_pixels_or_with_too_many_are_refused(width: int, height: int) -> None:
+    with pytest.raises(TooLargeError, match="pixels"):
+        plan_run(start_message(1, image_size_x=width, image_size_y=height))
+
+
+def test_dates_where_texts_belong_are_texts(tmp_path: Path) -> None:
+    date = Date("2026-05-01T12:00:00Z")
+    written = store(tmp_path, [0], 1, None, start={"series_unique_id": date, "detector_description": date})
+    assert type(written.run_name) is str
+    with h5py.File(written.master_file) as file:
+        read: Any = file.get
+        assert read("entry/instrument/detector/description")[()].decode() == date
+    assert plan_run(start_message(1, user_data=date)).user_data.user == date
 
 
 def test_images_beyond_those_that_were_announced_fail(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def put(parent: Node, name: str, value: Any, units: str = "", **attributes: Any)
     """
     if value is None:
         return
+    if isinstance(value, str):
+        value = str(value).replace("\0", "")  # a date is a text of another class; HDF5's texts end at a NUL
     data = parent.create_dataset(name, data=value, **_packing(value))
     if units:
         data.attrs["units"] = units

@@ -5,6 +5,7 @@ Source: the NXmx definition; its coordinates are McStas': z along the beam, y up
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -310,7 +311,8 @@ def write_end(file: Node, start: StartMessage, end: EndMessage | None, *, images
     estimated = _iso(ended)
     began = _date(start.arm_date)
     if began is not None and start.frame_time is not None and 0 <= start.frame_time * images < 1e9:
-        estimated = _iso(began + timedelta(seconds=start.frame_time * images))
+        with contextlib.suppress(OverflowError):  # the year 10000
+            estimated = _iso(began + timedelta(seconds=start.frame_time * images))
     put(entry, "end_time_estimated", estimated)
     if end is None:
         return

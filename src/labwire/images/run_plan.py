@@ -14,6 +14,8 @@ from labwire.wire.image_user_data import UserData, read_user_data
 
 MAX_FILES: Final = 100_000
 """Most data files of a run: the master file names each of them."""
+MAX_PIXELS: Final = 1 << 30
+"""Most pixels of an image."""
 MAX_SPOTS: Final = 65_536
 USUAL_SPOTS: Final = 256
 """Room for the spots of an image where START does not say how many there can be."""
@@ -79,17 +81,22 @@ def plan_run(
 
     Raises:
         InvalidNameError: ``file_prefix`` leads out of the output folder, or cannot be a file's name.
-        TooLargeError: More images or more files than a run may have.
+        TooLargeError: More images or more files than a run may have, or images without pixels or with too many.
     """
     user = read_user_data(start)
     socket = user.socket_number if user.socket_number is not None else socket_number or 0
     *folders, prefix = check_prefix(user.file_prefix or f"run_{start.series_id:06d}")
+    if not 0 < start.image_size_x * start.image_size_y <= MAX_PIXELS:
+        raise TooLargeError(
+            f"run {start.series_id} has images of {start.image_size_x} x {start.image_size_y} pixels: "
+            f"at least one, at most {MAX_PIXELS}"
+        )
     if start.number_of_images > max_images:
         raise TooLargeError(f"run {start.series_id} announces {start.number_of_images} images: at most {max_images}")
     images_per_file = min(user.images_per_file or max_images, start.number_of_images or max_images)
     plan = RunPlan(
         run_number=start.series_id,
-        run_name=start.series_unique_id,
+        run_name=str(start.series_unique_id),  # a date is a text of another class
         socket_number=socket,
         write_master=socket == 0 if user.write_master_file is None else user.write_master_file,
         start=start,

@@ -121,6 +121,6 @@ def _object_in(user_data: Any) -> dict[str, Any] | None:
     if not isinstance(user_data, str):
         return None
     try:
-        return msgspec.json.decode(user_data, type=dict[str, Any])
+        return msgspec.json.decode(str(user_data), type=dict[str, Any])  # a date is a text of another class
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
