@@ -189,7 +189,7 @@ _COMMANDS = (
         "labwire.cli.export:export",
         SESSIONS,
         "Write a session as Parquet, CSV, or MCAP with JSON.\n\n"
-        "Example: `labwire export pilot/003 --to parquet --topics pupil. gaze.`.",
+        "Example: `labwire export pilot/003 --to parquet --topics pupil gaze`.",
     ),
     Command("docs", "labwire.cli.docs:docs", TALK, "Ask every actor what it reacts to and what it emits."),
 )
@@ -200,6 +200,8 @@ _OWN_MODULES = {
     "replay": "labwire.cli.replay:app",
 }
 """Services that have more commands than operations."""
+_GROUPS = {"replay": SESSIONS}
+"""Services whose commands stand with others of their kind."""
 _ELSEWHERE = {"rig"}
 """Services whose operations are commands above: ``status`` and ``config show``."""
 
@@ -211,4 +213,4 @@ def commands() -> Iterator[Command]:
         name = service.service
         if name not in _ELSEWHERE:
             target = _OWN_MODULES.get(name, f"labwire.cli.operation_commands:{name}")
-            yield Command(name, target, OPERATIONS, (service.__doc__ or "").partition("\n")[0])
+            yield Command(name, target, _GROUPS.get(name, OPERATIONS), (service.__doc__ or "").partition("\n")[0])

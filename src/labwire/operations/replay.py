@@ -36,7 +36,7 @@ class ReplayStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(Service):
-    """Replay a session onto the bus."""
+    """Play a session, or a recording of Pupil Core, back onto a bus."""
 
     service = "replay"
 
