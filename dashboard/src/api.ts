@@ -65,6 +65,11 @@ export function look<T>(operation: string, query: Record<string, string> = {}): 
   return request<T>("GET", `/api/${operation.replace(".", "/")}${text ? `?${text}` : ""}`);
 }
 
+/** Look at something that is no operation: `get("session/overview", {session})`. */
+export function get<T>(path: string, query: Record<string, string>): Promise<T> {
+  return request<T>("GET", `/api/${path}?${new URLSearchParams(query)}`);
+}
+
 /** Call an operation that changes the rig: `call("record.start", {name: "pilot"})`. */
 export function call<T>(operation: string, body: unknown = {}): Promise<T> {
   return request<T>("POST", `/api/${operation.replace(".", "/")}`, body);

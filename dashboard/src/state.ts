@@ -64,10 +64,22 @@ function publishWaiting(): void {
   waitingNotifications = [];
 }
 
+/** Why each part died that did so just now: it may be back before anybody has looked. */
+export const deaths = signal<ReadonlyMap<string, string>>(new Map());
+const SHOWN_MS = 5000;
+
+function noteDeath({ topic, payload }: Message): void {
+  const name = /^notify\.(actor|instrument)\.died$/.exec(topic) ? String(payload.actor ?? payload.instrument) : "";
+  if (!name) return;
+  deaths.value = new Map([...deaths.value, [name, String(payload.reason ?? payload.why ?? "died")]]);
+  setTimeout(() => (deaths.value = new Map([...deaths.value].filter(([one]) => one !== name))), SHOWN_MS);
+}
+
 function take(message: Message): void {
   if (message.topic.startsWith("logging.")) waitingLog.push(message);
   else if (message.topic.startsWith("notify.")) {
     waitingNotifications.push(message);
+    noteDeath(message);
     if (/^notify\.(actor|rig|instrument)\./.test(message.topic)) void refreshActors();
   } else waiting.set(message.topic, message);
   if (!planned) {
@@ -112,11 +124,13 @@ export const warnings = computed<Warning[]>(() => {
   for (const actor of actors.value ?? []) {
     if (actor.state === "stopped" && !actor.last_error) found.push({ text: `${actor.name} is stopped`, page: "overview", level: "warn" });
     else if (!FINE.has(actor.state) && actor.state !== "starting")
-      found.push({ text: `${actor.name}: ${actor.last_error || actor.state}`, page: "overview", level: "bad" });
+      found.push({ text: `${actor.name}: ${(actor.last_error || words(actor.state)).replace(`${actor.name}: `, "")}`, page: "overview", level: "bad" });
   }
   for (const one of instruments.value) {
-    if (BAD_INSTRUMENT.has(one.state)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", level: "bad" });
+    if (BAD_INSTRUMENT.has(one.state) && !deaths.value.has(one.name)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", level: "bad" });
   }
+  for (const [name, why] of deaths.value)
+    if (!found.some((one) => one.text.startsWith(`${name}:`))) found.push({ text: `${name} died: ${why}`, page: "overview", level: "bad" });
   const state = recorder.value;
   if (state && Number(state.dropped) > 0 && recording.value)
     found.push({ text: `${state.dropped} messages not recorded`, page: "sessions", level: "bad" });

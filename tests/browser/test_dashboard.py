@@ -106,7 +106,23 @@ def test_a_session_is_recorded_and_found(page: Any, demo_rig: RunningRig) -> Non
     row.get_by_text("complete").wait_for()
     assert (demo_rig.folder / "recordings" / "from the page" / "000" / "session.json").exists()
     row.get_by_role("button").click()
-    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    look_into_a_session(page)
+
+
+def look_into_a_session(page: Any) -> None:
+    page.get_by_role("img", name="Timeline of").wait_for()
+    page.get_by_role("button", name="here").click()  # the mark: the cursor goes there
+    page.get_by_role("img", name="Plot of pupil").wait_for()
+    picture = page.get_by_role("img", name="frame.world at")
+    wait_until(lambda: picture.evaluate("image => image.naturalWidth") == 640)
+    page.get_by_role("slider").press("End")
+    page.get_by_role("button", name="Verify").click()
+    page.get_by_text("lossless").first.wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="session.json", exact=True).click()
+    assert json.loads(Path(download.value.path()).read_text())["name"] == "from the page"
+    page.get_by_role("button", name="Back to the list").click()
+    page.get_by_role("row", name="from the page/000").wait_for()
 
 
 def test_keys_and_help(page: Any) -> None:

@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { look as ask, Problem } from "../api";
 import { figure, rate } from "../format";
 import { connection, type Payload } from "../live";
-import { newest, words } from "../state";
+import { actors, newest, words } from "../state";
 import { Card, Empty, Select } from "../ui";
 import { Run, type Detector } from "./detector";
 import { Viewer } from "./viewer";
@@ -21,9 +21,10 @@ function usePictureTopics(detectors: Signal<Detector[]>) {
   const topics = useSignal<string[] | null>(null);
   async function find(): Promise<void> {
     try {
+      const has = actors.value?.some((one) => one.actor_class.includes("actors.detector"));
       const [frames, known] = await Promise.all([
         ask<LastValue[]>("bus.last", { prefix: "frame." }),
-        ask<Detector[]>("detectors.list").catch(() => []), // a rig without detectors
+        has ? ask<Detector[]>("detectors.list") : [],
       ]);
       detectors.value = known;
       const previews = known.filter((one) => one.preview_address).map((one) => `preview.${one.name}`);

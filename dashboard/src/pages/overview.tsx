@@ -3,7 +3,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import { call } from "../api";
 import { bytes, count, duration, figure, hours, rate } from "../format";
 import { hello, type Message } from "../live";
-import { actors, BAD_INSTRUMENT, instruments, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
+import { actors, BAD_INSTRUMENT, deaths, instruments, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
 
@@ -56,7 +56,7 @@ function rows(): Row[] {
       kind: kindOf(actor.actor_class),
       name: actor.name,
       state: actor.state,
-      level: levelOf(actor.state, actor.last_error),
+      level: deaths.value.has(actor.name) ? "bad" : levelOf(actor.state, actor.last_error),
       rate: rateOf(actor.name),
       dropped: typeof part?.dropped === "number" ? part.dropped : null,
       restarts: actor.restarts,
@@ -70,11 +70,11 @@ function rows(): Row[] {
       kind: "instrument",
       name: one.name,
       state: one.state,
-      level: levelOf(one.state, ""),
+      level: deaths.value.has(one.name) ? "bad" : levelOf(one.state, ""),
       rate: rateOf(one.name),
       dropped: one.dropped,
       restarts: one.restarts,
-      error: one.last_error,
+      error: deaths.value.get(one.name) ?? one.last_error,
       details: { ...one },
       service: "instruments",
     });

@@ -106,6 +106,7 @@ function drawMarks(plot: uPlot): void {
   const { ctx: context, bbox } = plot;
   context.save();
   context.strokeStyle = context.fillStyle = colour("--accent");
+  context.textAlign = "left";
   context.font = `${11 * devicePixelRatio}px system-ui`;
   for (const { topic, payload, time } of [...marks.peek(), ...notifications.peek().filter((one) => one.topic.startsWith("notify.recording."))]) {
     const at = Math.round(plot.valToPos(Number(payload.timestamp ?? time), "x", true));

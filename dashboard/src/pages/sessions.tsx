@@ -1,13 +1,13 @@
 // Record, mark, and see what has been recorded.
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
-import { call, knows, look, notify, Problem, runJob, type Job } from "../api";
+import { useEffect } from "preact/hooks";
+import { call, look, notify, Problem } from "../api";
 import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
-import { notifications, recorder, recording, words } from "../state";
+import { notifications, recorder, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
-import { attempt, Button, Card, Check, Dialog, Empty, Field, Figure, Pill, Scroll, toast, type Level } from "../ui";
-import { Tree } from "./tree";
+import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll, toast } from "../ui";
+import { levelOf, SessionPage } from "./session";
 
 interface Session {
   name: string;
@@ -22,10 +22,6 @@ interface Session {
 interface Failure {
   stream: string;
   reason: string;
-}
-
-function levelOf(state: string): Level {
-  return state === "recording" ? "record" : state === "broken" ? "bad" : state === "repaired" ? "warn" : "good";
 }
 
 function Recorder() {
@@ -84,79 +80,6 @@ function Recorder() {
   );
 }
 
-function Work({ session, operation, onDone }: { session: Session; operation: string; onDone: () => void }) {
-  const job = useSignal<Job | null>(null);
-  const abort = useRef(new AbortController());
-  const failure = useSignal("");
-  useEffect(() => {
-    void (async () => {
-      try {
-        await runJob(operation, { session: session.name }, (state) => (job.value = state as Job), abort.current.signal);
-      } catch (error) {
-        failure.value = error instanceof Problem ? error.message : String(error);
-      }
-      onDone();
-    })();
-  }, []);
-  const progress = job.value?.progress as { step?: string; done_bytes?: number; total_bytes?: number } | null | undefined;
-  return (
-    <div class="work" aria-live="polite">
-      {job.value?.state === "running" && (
-        <div class="row">
-          <progress value={progress?.done_bytes ?? undefined} max={progress?.total_bytes || 1} aria-label={operation} />
-          <span class="muted">{progress?.step}</span>
-          <Button onClick={() => abort.current.abort()}>Cancel</Button>
-        </div>
-      )}
-      {failure.value && <p class="error">{failure.value}</p>}
-      {job.value?.state === "done" && <Tree value={job.value.result} />}
-    </div>
-  );
-}
-
-function Detail({ session, onClose, onChange }: { session: Session; onClose: () => void; onChange: () => void }) {
-  const work = useSignal("");
-  const possible = useSignal<string[]>([]);
-  useEffect(() => {
-    void (async () => {
-      const names = ["record.verify", "record.repair"];
-      const known = await Promise.all(names.map(knows));
-      possible.value = names.filter((_, n) => known[n]);
-    })();
-  }, []);
-  const readOnly = hello.value?.read_only;
-  return (
-    <Dialog
-      title={session.name}
-      onClose={onClose}
-      actions={
-        <>
-          {!readOnly &&
-            session.state !== "recording" &&
-            possible.value.map((operation) => (
-              <Button key={operation} disabled={work.value !== ""} onClick={() => (work.value = operation)}>
-                {operation === "record.verify" ? "Verify" : "Repair"}
-              </Button>
-            ))}
-          <Button onClick={onClose}>Close</Button>
-        </>
-      }
-    >
-      <Scroll label="Session" class="details">
-        <dl class="pairs">
-          {Object.entries(session).map(([key, value]) => (
-            <div key={key}>
-              <dt>{words(key.replace("start_epoch_us", "start"))}</dt>
-              <dd>{key === "start_epoch_us" ? moment(value) : key === "size_bytes" ? bytes(value) : key === "duration_s" ? duration(value) : String(value)}</dd>
-            </div>
-          ))}
-        </dl>
-        {work.value && <Work key={work.value} session={session} operation={work.value} onDone={onChange} />}
-      </Scroll>
-    </Dialog>
-  );
-}
-
 export function Sessions() {
   const sessions = useSignal<Session[] | null>(null);
   const open = useSignal<string | null>(null);
@@ -178,7 +101,7 @@ export function Sessions() {
     return () => clearInterval(timer);
   }, []);
   const shown = (sessions.value ?? []).filter(({ name }) => name.toLowerCase().includes(filter.value.toLowerCase()));
-  const chosen = sessions.value?.find(({ name }) => name === open.value);
+  if (open.value !== null) return <SessionPage name={open.value} onBack={() => (open.value = null)} />;
   return (
     <>
       <Recorder />
@@ -224,7 +147,6 @@ export function Sessions() {
           </Empty>
         )}
       </Card>
-      {chosen && <Detail session={chosen} onClose={() => (open.value = null)} onChange={() => void refresh()} />}
     </>
   );
 }

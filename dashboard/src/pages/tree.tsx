@@ -16,7 +16,7 @@ export function Tree({ value, name = "", depth = 0 }: { value: unknown; name?: s
   const inside = entries.slice(0, MOST).map(([key, inner]) => <Tree key={key} name={key} value={inner} depth={depth + 1} />);
   if (!name) return <div class="json">{entries.length ? inside : <span class="muted">empty</span>}</div>;
   return (
-    <details open={depth < 2 && entries.length <= 12}>
+    <details open={depth < 2 && entries.length <= 4}>
       <summary>
         {label} <span class="muted">{size}</span>
       </summary>
