@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ _MAX_FILES = 100
 class RunRecorder(Recordable):
     """Notes each run that ends while a session records. The images stay where the writer puts them.
 
+    A writer on another computer, which does not have the session's folder, keeps its lines beside its images; the
+    session then names the computer and the path.
+
     Args:
         name: Of the writer.
         folder: Its output folder.
@@ -29,7 +33,9 @@ class RunRecorder(Recordable):
     """
 
     def __init__(self, name: str, folder: str, rig_time: Callable[[], float]) -> None:
-        self._name, self._folder, self._rig_time = name, folder, rig_time
+        self._name, self._folder, self._rig_time = name, str(Path(folder).absolute()), rig_time
+        self._path = Path()
+        self._host = ""
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._session: SessionStart | None = None
@@ -50,8 +56,12 @@ class RunRecorder(Recordable):
             if session.uuid == self._session.uuid:
                 raise StateError(f"writer {self._name} is being recorded already", path=self._session.path)
             self.stop()
-        path = Path(session.path) / self._file_name
+        is_here = Path(session.path).is_dir()
+        beside = Path(self._folder) / "sessions" / f"{session.name or 'session'}-{session.uuid}"
+        self._host = "" if is_here else socket.gethostname()
+        self._path = path = (Path(session.path) if is_here else beside) / self._file_name
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab")
         except OSError as error:
             raise DeviceError(f"cannot write {path}: {error.strerror}", path=str(path)) from error
@@ -83,7 +93,8 @@ class RunRecorder(Recordable):
             "folder": self._folder,
             "runs": list(self._runs),
         }
-        return StreamDescription(self._name, [self._file_name], about=about)
+        file = str(self._path) if self._host else self._file_name
+        return StreamDescription(self._name, [file], self._host, about)
 
     def counters(self) -> StreamCounters:
         """See `Recordable.counters`: of images."""
