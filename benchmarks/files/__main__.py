@@ -27,7 +27,8 @@ class Size(NamedTuple):
     torn_s: float
 
 
-FULL = Size(lines=50_000, frames=300, seen=40, buffered=150, speed_up=10, torn_s=4)
+LINE_ROUNDS = 7
+FULL = Size(lines=5_000, frames=300, seen=40, buffered=150, speed_up=10, torn_s=4)
 QUICK = Size(lines=300, frames=5, seen=5, buffered=60, speed_up=200, torn_s=0.1)
 
 
@@ -55,12 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def measure(folder: Path, size: Size, rounds: int) -> tuple[Results, list[frames.Torn], str]:
     """Run all cases, round by round; return the results, what was torn, and the file system's type."""
-    cases = [
-        *lines.cases(folder, size.lines),
-        *frames.cases(folder, size.frames),
-        *visible.cases(folder, size.seen, size.buffered, size.speed_up),
-    ]
-    results = interleave(cases, rounds, say=_say)
+    # Lines in many short rounds: what is compared is then milliseconds apart, and meets the same load.
+    results = interleave(lines.cases(folder, size.lines), rounds * LINE_ROUNDS, say=_say)
+    others = [*frames.cases(folder, size.frames), *visible.cases(folder, size.seen, size.buffered, size.speed_up)]
+    more = interleave(others, rounds, say=_say)
+    results.rounds.update(more.rounds)
+    results.other_load.update(more.other_load)
     return results, frames.count_torn(folder, size.torn_s), file_system(folder)
 
 
