@@ -36,7 +36,8 @@ AGAINST = {
 }
 """Which limit each case is held against: the same system calls for each line, and nothing to encode."""
 AIMED = (EACH,)
-"""What an aim is set for: how metrics are written by default. In batches the system's part is next to nothing, and the figure is that of the encoder."""
+"""What an aim is set for: how metrics are written by default. In batches the system's part is next to nothing, and the
+figure is that of the encoder."""
 
 
 def cases(folder: Path, count: int) -> list[Case]:
