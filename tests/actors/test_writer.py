@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import pytest
 
 from labwire.client import Rig, connect
 from labwire.errors import NotFoundError
+from labwire.operations.detectors import Detectors
 from labwire.operations.recording import Recording
 from labwire.operations.writers import Writers, WriterStatus
 from labwire.wire.bus_message import BusMessage
@@ -150,3 +152,26 @@ def test_what_is_wrong_in_a_rig_file_is_told(tmp_path: Path) -> None:
     assert checked.returncode
     for text in ("no address of an image stream", "must be 1 with ZeroMQ", '"hub" belongs to'):
         assert text in checked.stdout + checked.stderr
+
+
+def test_a_detector_of_the_same_rig(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    toml = f"""
+    name = "both"
+    [detectors.det1]
+    images = 12
+    file_prefix = "lyso"
+    images_per_file = 5
+    source = {{ kind = "simulated", width_px = 64, height_px = 32 }}
+    stream = {{ kind = "tcp", address = "{address}" }}
+    [writers.disk1]
+    address = "{address}"
+    """
+    with running_rig(tmp_path, toml) as running, running.connect() as rig:
+        wait_until(lambda: status_of(rig, "disk1").connected, "the writer has found the detector")
+        rig.service(Detectors).start("det1")
+        assert rig.service(Detectors).wait("det1").result(LIMIT_S).acknowledged == 12
+        (last,) = status_of(rig, "disk1").last_runs
+    assert (last.ok, last.images, last.file_count) == (True, 12, 3)
+    assert read_images(str(tmp_path / "images" / "lyso_master.h5")).shape == (12, 32, 64)
