@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -146,3 +147,18 @@ def test_names_of_folders() -> None:
         "rig",
         "a" * 64,
     ]
+
+
+TAPLO = Path(sys.executable).parent / "taplo"
+
+
+@pytest.mark.skipif(not TAPLO.exists(), reason="taplo is not installed")
+def test_editors_find_the_schema_and_check_by_it(capsys: pytest.CaptureFixture[str], rig: Path) -> None:
+    assert run(capsys, str(rig), "--eyes", "simulated", "--instrument", "D=simulated_multimeter", "--schema")[0] == 0
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([TAPLO, "lint", rig.name], cwd=rig.parent, capture_output=True, text=True, check=False)
+
+    assert lint().returncode == 0, lint().stderr
+    rig.write_text(rig.read_text().replace("root =", "rot ="))
+    assert lint().returncode == 1
