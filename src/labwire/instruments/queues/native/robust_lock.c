@@ -272,12 +272,12 @@ int lock_queue(queue *q, int64_t timeout_ns) {
   if (result == EBUSY) {
     int64_t now = now_ns(), until = now + timeout_ns;
     do {
+      if (check_header(q)) return BROKEN; /* right before glibc looks at it */
       struct timespec slice = to_timespec(until - now < LOOK_NS ? until : now + LOOK_NS);
       result = pthread_mutex_clocklock(&q->shared->mutex, CLOCK_MONOTONIC, &slice);
       if (result != ETIMEDOUT) break;
       int rescued = rescue_lock(q);
       if (rescued) return rescued < 0 ? rescued : 0;
-      if (check_header(q)) return BROKEN;
     } while ((now = now_ns()) < until);
   }
   if (result == EOWNERDEAD) return recover_queue(q);
