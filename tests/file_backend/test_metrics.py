@@ -226,7 +226,6 @@ def test_numbered_frames_stop_before_the_disk_is_full(tmp_path: Path, monkeypatc
         backend.put(jpeg(0))
         wait_for(lambda: backend.counters().frames.written == 1)
         free = 499
-        backend._tick()
         backend.put(jpeg(1))
         wait_for(lambda: backend.counters().frames.written == 2)
         assert len(numbered(tmp_path)) == 1
@@ -239,6 +238,18 @@ def test_numbered_frames_stop_before_the_disk_is_full(tmp_path: Path, monkeypatc
         backend.put(jpeg(2))
     assert len(numbered(tmp_path)) == 2
     assert codes(tmp_path) == [0, StatusCode.DISK_LOW, 0]
+
+
+def test_frames_without_a_limit_leave_room_for_lines(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1024 * 1024) as folder, opened(folder, policy="block") as backend:
+        for n in range(1000):
+            backend.put(jpeg(n))
+        wait_for(lambda: backend.counters().frames.written == 1000)
+        assert 10 < len(numbered(folder)) < 1000
+        backend.metrics("core_metrics", 1, CORE)
+        wait_for(lambda: len(lines(folder, CORE_METRICS)) == 1)
+        assert StatusCode.DISK_LOW in codes(folder)
+        assert backend.counters().frames.failed == 0
 
 
 def test_a_full_disk_says_so_frames_stop_and_everything_comes_back(tmp_path: Path) -> None:

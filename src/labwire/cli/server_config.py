@@ -49,7 +49,10 @@ def save_default_config(folder: Path, ask: Callable[[str], bool]) -> str:
         if path.read_bytes() == content:
             return f"{path} is there already"
         if not ask(f"{path} differs from the defaults. Replace it?"):
-            raise UsageError(f"{path} stays as it is", hint="remove it, or write the defaults in another folder")
+            raise UsageError(
+                f"{path} differs from the defaults, and stays as it is",
+                hint="remove it, or write the defaults in another folder",
+            )
     path.write_bytes(content)
     return f"written: {path}"
 
@@ -70,7 +73,9 @@ def check_backend(given: dict[str, Value]) -> None:
         UsageError: No backend is named, or the camera is switched off.
     """
     if value_of(given, "streaming_backend") is None:
-        raise UsageError("--streaming_backend=file is missing: it says where to write", hint=f"{PROGRAM} --help")
+        raise UsageError(
+            "--streaming_backend=file is missing: it says where to write", hint=f"`{PROGRAM} --help` shows all flags"
+        )
     if not value_of(given, "use_camera"):
         raise UsageError("--use_camera=false leaves nothing to measure: this program has no other input")
 

@@ -94,6 +94,7 @@ class FileBackend:
         self._lines: LineWriter | None = None
         self._board = StatusBoard()
         self._full: set[str] = set()  # files that there was no room for
+        self._is_low = False
         # Held while a status is written, which may bring about another one in the same thread.
         self._board_lock = threading.RLock()
 
@@ -204,11 +205,12 @@ class FileBackend:
             on_error.callback(self._files[name].close)
         if self._floor_bytes is None:
             self._floor_bytes = disk_floor_bytes(self.folder)
-        self._frames = PictureFiles(self.folder, self._options, self._on_frames, policy=self._policy)
+        self._frames = PictureFiles(
+            self.folder, self._options, self._on_frames, has_room=self._has_room, policy=self._policy
+        )
         self._lines = LineWriter(
             {kind: self._files[name] for kind, name in _METRICS.items()}, self._tick, policy=self._policy
         )
-        self._watch_disk()
         on_error.callback(self._lines.start().close)
         on_error.callback(self._frames.start().close)
 
@@ -242,31 +244,30 @@ class FileBackend:
             what = "timestamps have a gap" if step_s > 0 else "timestamps go on rising as if it had not been"
             with self._board_lock:
                 self._write(self._board.event(Status(StatusCode.CLOCK_STEPPED, f"{text}: {what}")))
-        self._watch_disk()
+        self._has_room()
         with self._board_lock:
             self._write(self._board.tick(self._now_us() / 1e6))
 
-    def _watch_disk(self) -> None:
+    def _has_room(self) -> bool:
         # Numbered frames stop before the disk is full, so that there is room for lines.
-        frames, floor_bytes = self._frames, self._floor_bytes or 0
+        floor_bytes = self._floor_bytes or 0
         try:
             free = free_bytes(self.folder)
         except OSError:
-            return
-        if frames is None:
-            return
-        if frames.paused and free >= floor_bytes:
+            return True  # it is gone: whoever writes says so
+        if self._frames is not None and self._frames.paused and free >= floor_bytes:
             self._pause_frames(paused=False)  # even if no line comes that would show it
-        if free < floor_bytes and not frames.only_latest:
-            frames.only_latest = True
+        if free < floor_bytes and not self._is_low:
+            self._is_low = True
             self.alarm(
                 StatusCode.DISK_LOW,
-                f"disk low: {free / 1e6:.0f} MB free, numbered frames stop below {floor_bytes / 1e6:.0f} MB. Free "
+                f"disk low: {free / 1e6:.1f} MB free, numbered frames stop below {floor_bytes / 1e6:.1f} MB. Free "
                 "space, or set max_frame_count and truncate_on_init",
             )
-        elif frames.only_latest and free >= _ENOUGH * floor_bytes:
-            frames.only_latest = False
+        elif self._is_low and free >= _ENOUGH * floor_bytes:
+            self._is_low = False
             self.clear(StatusCode.DISK_LOW)
+        return not self._is_low
 
     def _on_frames(self, kind: str, data: dict[str, Any]) -> None:
         match kind:
@@ -284,10 +285,10 @@ class FileBackend:
 
     def _warn_of_volume(self, bytes_per_hour: int) -> None:
         _log.warning(
-            "frames are kept without a limit: %.1f GB per hour; they stop when less than %.1f GB of the disk are free. "
+            "frames are kept without a limit: %.1f GB per hour; they stop when less than %.1f MB of the disk are free. "
             "max_frame_count limits them",
             bytes_per_hour / 1e9,
-            (self._floor_bytes or 0) / 1e9,
+            (self._floor_bytes or 0) / 1e6,
         )
 
     def _on_lines(self, kind: str, data: dict[str, Any]) -> None:

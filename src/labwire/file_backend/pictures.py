@@ -65,6 +65,7 @@ class PictureFiles:
         on_event: Called in the writing thread with a kind and its data: ``written`` (the first picture is there),
             ``failed`` (``file``, ``reason``, ``errno``) and ``recovered`` (``file``, ``failed``), ``volume``
             (``bytes_per_hour``, once, when numbered frames have no limit).
+        has_room: Asked before each numbered frame; False: the disk is nearly full, only the newest frame is written.
         policy: What happens when pictures come faster than they can be written: ``drop_old``, or ``block`` for a video
             that can wait.
 
@@ -78,6 +79,7 @@ class PictureFiles:
         options: FileIpcOptions,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
         *,
+        has_room: Callable[[], bool] | None = None,
         policy: Policy = "drop_old",
     ) -> None:
         self._folder = folder
@@ -94,8 +96,7 @@ class PictureFiles:
         self._failing = False
         self.paused = False
         """No picture is written: set while there is no room for lines."""
-        self.only_latest = False
-        """Numbered frames are not written: set while the disk is nearly full."""
+        self._has_room = has_room
         self._volume_from: tuple[int, int] | None = None
         if self._extension in _JPEG and not self._compress:
             _log.warning(
@@ -164,7 +165,7 @@ class PictureFiles:
         write_new(self._new, data)
         replace_file(self._new, self.latest)
         self._written_bytes += len(data)
-        if not self.only_latest:
+        if self._has_room is None or self._has_room():
             self._store_numbered(picture.epoch_us, data)
         self._written += 1
         self._succeed()
