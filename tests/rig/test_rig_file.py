@@ -185,6 +185,7 @@ def test_the_message_reads_well() -> None:
         ("[sources.eyes]", "[sources.eyes] kind", "is missing"),
         ('[sources.eyes]\nkind = "eyes"', "[sources.eyes] kind", 'must be one of "simulated_eyes", "pupil", "lsl"'),
         ('[sources.eyes]\nkind = "simulated_eyes"\neyes = [0, "a"]', "[sources.eyes] eyes, entry 2", "a whole number"),
+        ('[sources.eyes]\nkind = "pupil"', "[sources.eyes] port", "this rig's own Remote"),
         ('[network]\nlisten = "0.0.0.0"', "[network] allow", "must name the networks that may connect"),
         ('[network]\nlisten = "::"', "[network] listen", "is not an IPv4 address"),
         ('[network]\nallow = ["192.168.1.0/33"]', "[network] allow, entry 1", "is not a network"),

@@ -14,6 +14,7 @@ from labwire.images.writer_address import parse_writer_address
 from labwire.instruments.linux import PLATFORM, TEXT
 from labwire.names import check_actor_name
 from labwire.rig.rig_config import INSTRUMENT_KEYS, RigConfig
+from labwire.sources.config import PupilConfig
 from labwire.strict import Mistake, nearest
 
 RESERVED_NAMES = {
@@ -31,6 +32,7 @@ RESERVED_NAMES = {
 _DOTTED_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _ENTRY_POINT = re.compile(r"[\w.-]+")
 _ALMOST_EQUAL = 0.9
+_HERE = frozenset({"127.0.0.1", "localhost"})
 _PARTS = ("cameras", "sources", "instruments", "detectors", "writers", "actors")
 
 
@@ -46,6 +48,7 @@ def check_rig(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
     yield from _check_network(config)
     yield from _check_web(config)
     yield from _check_cameras(config)
+    yield from _check_sources(config)
     yield from _check_file_ipc(config, cameras)
     yield from _check_instruments(config)
     yield from _check_detectors(config, cameras)
@@ -162,6 +165,13 @@ def _check_cameras(config: RigConfig) -> Iterator[Mistake]:
             text = f"camera {camera.camera} is already [cameras.{taken[camera.camera]}]"
             yield Mistake(("cameras", name, "camera"), text, "a camera can be opened once")
         taken.setdefault(camera.camera, name)
+
+
+def _check_sources(config: RigConfig) -> Iterator[Mistake]:
+    for name, source in config.sources.items():
+        if isinstance(source, PupilConfig) and source.host in _HERE and source.port == config.remote.port:
+            text = f"{source.port} is this rig's own Remote: it would hear itself without end"
+            yield Mistake(("sources", name, "port"), text, "give one of the two another port")
 
 
 def _check_file_ipc(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
