@@ -32,6 +32,7 @@ NOT_RUN = {
     ".venv/bin/python -m benchmarks.bus": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.instruments": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.images": "takes minutes; tests/benchmarks runs it with small counts",
+    ".venv/bin/python -m benchmarks.web": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.sessions": "takes minutes; tests/benchmarks runs it with small counts",
     ".venv/bin/python -m benchmarks.vitals": "takes minutes; tests/benchmarks runs it with small counts",
 }
