@@ -10,6 +10,7 @@ from rich.text import Text
 from labwire.cli.output import console, remark, write_line
 from labwire.cli.show import make_table, show, table_of
 from labwire.cli.units import size
+from labwire.operations.recording import Repaired
 from labwire.operations.session_check import FileCheck, Gap, NumberedTopic, Pruned, Verified
 from labwire.sessions.export import Exported
 from labwire.sessions.overview import Overview
@@ -48,6 +49,14 @@ def _section(out: Console, title: str, rows: Sequence[FileCheck | NumberedTopic 
         out.print()
         out.print(Text(title, style="bold underline"))
         out.print(table_of(rows))
+
+
+def show_repaired(repaired: Repaired) -> None:
+    """Print what a repair did."""
+    console().print(Text(repaired.path, style="bold"))
+    for change in repaired.changes:
+        write_line(f"- {change}")
+    write_line(f"{repaired.messages} messages" + ("" if repaired.changes else "; it was whole"))
 
 
 def show_pruned(rows: Sequence[Pruned], *, dry_run: bool, where: str) -> None:

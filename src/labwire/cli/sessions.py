@@ -10,7 +10,7 @@ from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
 from labwire.cli.connection import HERE, Connection
-from labwire.cli.operation_commands import connect, finish
+from labwire.cli.operation_commands import connect
 from labwire.cli.output import remark, write_json
 from labwire.cli.session_place import (
     Place,
@@ -62,18 +62,29 @@ def repair(session: str, rig: RigFile = None, /, *, root: Path | None = None, co
         root: Look for the name in this folder of recordings.
         connection: The rig to talk to.
     """
+    from labwire.cli.progress import follow
+
     place = named_place(rig, root)
     folder = Path(session)
     if place is None and not folder.is_dir():
         try:
             with connect(connection) as running:
-                finish(running.record.repair(session), connection)
+                _show_repaired(follow(running.record.repair(session), quiet=connection.json), connection)
                 return
         except PeerGoneError as error:
             place = usual_place(connection, error)
     if place is not None:
         folder = find_in(place, session)
-    finish(repair_here(folder, quiet=connection.json), connection)
+    _show_repaired(repair_here(folder, quiet=connection.json), connection)
+
+
+def _show_repaired(repaired: Repaired, connection: Connection) -> None:
+    if connection.json:
+        write_json(repaired)
+        return
+    from labwire.cli.session_text import show_repaired
+
+    show_repaired(repaired)
 
 
 def repair_here(folder: Path, *, quiet: bool = False) -> Repaired:
