@@ -183,13 +183,13 @@ def test_without_clearing_the_latest_frame_stays_until_a_newer_one(tmp_path: Pat
 
 def test_pictures_that_come_too_fast_drop_the_oldest(tmp_path: Path) -> None:
     files = PictureFiles(tmp_path, FileIpcOptions())
-    kept_all = [files.put(jpeg(n)) for n in range(10)]
+    kept_all = [files.put(jpeg(n)) for n in range(22)]
     files.start()
     files.close()
     counters = files.counters()
-    assert (counters.received, counters.written, counters.dropped) == (10, 4, 6)
-    assert kept_all == [True] * 4 + [False] * 6
-    assert (tmp_path / "latest.jpg").read_bytes() == jpeg(9).data
+    assert (counters.received, counters.written, counters.dropped) == (22, 16, 6)
+    assert kept_all == [True] * 16 + [False] * 6
+    assert (tmp_path / "latest.jpg").read_bytes() == jpeg(21).data
 
 
 @pytest.mark.parametrize("options", [{}, {"compress_frames": False}, {"frame_extension": "png"}])

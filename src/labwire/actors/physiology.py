@@ -18,7 +18,8 @@ from labwire.vitals.monitor import VitalsMonitor
 
 _log = logging.getLogger(__name__)
 
-_DEPTH = 8
+_DEPTH = 30  # half a second of a fast camera: looking for a face takes much longer than following it
+_DEPTH_BYTES = 64 << 20
 _CLOSE_S = 30.0
 
 
@@ -66,7 +67,9 @@ class Physiology:
         self._files = files
         self._on_event = on_event
         self._edge_metrics = edge_metrics
-        self._queue = BoundedQueue[Picture](_DEPTH, policy)
+        self._queue = BoundedQueue[Picture](
+            _DEPTH, policy, depth_bytes=_DEPTH_BYTES, size_of=lambda picture: len(picture.data)
+        )
         self._core = self._edge = 0
         self._thread = threading.Thread(target=self._run, name="labwire-vitals", daemon=True)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LINE_S = 0.2
-_DEPTH = 4
+_DEPTH = 16
 
 
 def serve(arguments: Sequence[str]) -> int:

@@ -24,7 +24,8 @@ from labwire.picture import Picture, check_jpeg, encode_image, encode_jpeg, pict
 
 _log = logging.getLogger(__name__)
 
-_DEPTH = 4
+_DEPTH = 16  # a disk may take a quarter of a second now and then
+_DEPTH_BYTES = 64 << 20
 _DIGITS = 16
 _JPEG = ("jpg", "jpeg")
 _LEAST_COMPRESSED = 100
@@ -90,7 +91,9 @@ class PictureFiles:
         self.latest = folder / f"latest.{self._extension}"
         self._new = folder / f".latest.{self._extension}.new"
         self._new_numbered = folder / f".frame.{self._extension}.new"
-        self._queue = BoundedQueue[Picture](_DEPTH, policy)
+        self._queue = BoundedQueue[Picture](
+            _DEPTH, policy, depth_bytes=_DEPTH_BYTES, size_of=lambda picture: len(picture.data)
+        )
         self._thread = threading.Thread(target=self._run, name="labwire-frames", daemon=True)
         self._written = self._failed = self._malformed = self._removed = self._held_back = self._written_bytes = 0
         self._failing = False
