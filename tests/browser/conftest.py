@@ -44,7 +44,7 @@ def demo_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
     toml = DEMO_TOML.replace("[instruments.", "[instruments.page_")
     with running_rig(tmp_path_factory.mktemp("demo"), toml, web=True) as rig:
         with rig.connect() as client:
-            wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"})
+            wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"}, limit_s=40.0)
         yield rig
 
 

@@ -170,6 +170,23 @@ def test_what_dies_is_red_and_comes_back(browser: Any, tmp_path: Path) -> None:
         page.close()
 
 
+def test_beyond_loopback_the_page_asks_for_the_token(browser: Any, tmp_path: Path) -> None:
+    toml = 'name = "wall"\n[web]\nlisten = "0.0.0.0"\nread_only = true\n[recorder]\n'
+    with running_rig(tmp_path, toml, web=True) as rig:
+        page = browser.new_page()
+        page.goto(rig.ready.web)
+        page.get_by_label("Token").fill("certainly-not-the-token")
+        page.get_by_role("button", name="Enter").click()
+        page.get_by_role("alert").get_by_text("not the token").wait_for()
+        page.get_by_label("Token").fill((tmp_path / "state" / "labwire" / "token" / "wall").read_text().strip())
+        page.get_by_role("button", name="Enter").click()
+        page.get_by_role("banner").get_by_text("read-only").wait_for()
+        page.get_by_role("button", name="recorder").wait_for()
+        assert page.get_by_role("button", name="Record", exact=True).count() == 0
+        page.close()
+        browser.clear_cookies()
+
+
 def kill_a_worker(page: Any, client: Rig) -> None:
     [scope] = [status for status in client.instruments.list() if status.name == "kill_SCOPE1"]
     assert scope.pid

@@ -34,7 +34,7 @@ def web_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
     """A rig with eyes, recorder, two instruments and the dashboard, for all tests of a module."""
     with running_rig(tmp_path_factory.mktemp("web"), RIG, web=True) as rig:
         with rig.connect() as client:  # a worker that starts later would count as left behind by the first test
-            wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"})
+            wait_until(lambda: {status.state for status in client.instruments.list()} == {"ready"}, limit_s=40.0)
         yield rig
 
 
