@@ -112,8 +112,9 @@ def test_a_rig_starts_and_records_all_of_it(tmp_path: Path, name: str, streams: 
             while topics:
                 topics = topics - {bus.recv(timeout_s=20).topic}
         if "det1" in streams:
-            folders = [tmp_path / "images" / one for one in "ab"]
-            wait_until(lambda: all(list(one.glob("**/*_data_*.h5")) for one in folders), "images at both writers")
+            images = tmp_path / "images"
+            numbers = ("000001", "000002")  # of one writer, and of the other
+            wait_until(lambda: all(list(images.glob(f"**/*_data_{one}.h5")) for one in numbers), "images of both")
         if "pictures" in streams:
             wait_until((tmp_path / "vitals_output" / "status.jsonl").exists, "the file backend")
         counters = rig.record.stop().counters
