@@ -75,11 +75,12 @@ def test_jump_is_caught_up_with(subject: Subject) -> None:
     watch = FaceWatch()
     watch.look(moved(subject, 0, 0), 0.0)
     assert watch.face
-    before = watch.face.centre_x
+    before, place = watch.face.centre_x, watch.place
     for n in range(1, 8):
         watch.look(moved(subject, 90, 0), n / 10)
     assert watch.face
     assert watch.face.centre_x - before == pytest.approx(90, abs=6)
+    assert watch.place == place  # nobody else can have come in so fast
 
 
 def test_opencv_without_the_cascade_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

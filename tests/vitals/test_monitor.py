@@ -47,7 +47,7 @@ def face() -> Pixels:
 
 @pytest.fixture(scope="module")
 def film() -> Film:
-    return Film(Scenario(name="short", seconds=33, fps=15, codec="mjpeg", seed=7))
+    return Film(Scenario(name="short", seconds=32, fps=12, codec="mjpeg", seed=7))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def still(pixels: Pixels, seconds: float, fps: float = 10.0, start_s: float = 0.
 
 def test_pulse_and_breathing_are_right(film: Film, seen: list[VitalsEvent]) -> None:
     core = core_of(seen)
-    assert len(core) > 80
+    assert len(core) > 75
     for event in core:
         time_s = (event.timestamp_us - START_US) / 1e6
         assert event.pulse
@@ -201,7 +201,7 @@ def test_tiny_and_odd_pictures_are_looked_at_without_complaint() -> None:
 
 
 def test_what_is_switched_off_is_not_told(pictures: list[Picture]) -> None:
-    first = pictures[: 15 * 13]
+    first = pictures[: 12 * 13]
     only_pulse = shown(iter(first), VitalsMonitor(VitalsConfig(breathing=False)))
     assert core_of(only_pulse)
     assert not any(isinstance(event, EdgeMetrics) for event in only_pulse)

@@ -27,6 +27,7 @@ _NEIGHBOURS: Final = 4
 _DIM: Final = 70.0  # grey level
 
 _SEARCH_S: Final = 2.0  # the whole picture is searched for more faces
+_SEARCH_NOW_S: Final = 0.1  # it was lost from one picture to the next
 _SEARCH_SOON_S: Final = 0.3  # as long as there is no face, or there may be several
 _CONFIRM_S: Final = 0.5  # the followed face is looked for where it should be
 _LOST_S: Final = 2.0  # the cascade does not see it any more
@@ -34,6 +35,7 @@ _MARGIN: Final = 0.3
 _LARGEST_ERROR: Final = 0.8  # of the pattern's contrast
 _PULL: Final = 0.15  # how much of the difference to what the cascade says is taken over
 _JUMP: Final = 0.25  # of the face's size: further away, it is another place
+_KNOWN_S: Final = 1.0
 _KEEP_PATTERN_S: Final = 1.0
 
 
@@ -60,16 +62,17 @@ class FaceWatch:
         self._pattern_s = self._seen_s = self._searched_s = self._confirmed_s = float("-inf")
         self._suspect = False
         self._size = 0, 0
+        self._last: tuple[Face, float] | None = None
 
     def look(self, frame: Frame, time_s: float) -> None:
         """Take a picture at a time; `face` and `count` tell what is known after it."""
         if (frame.width, frame.height) != self._size:  # another camera, or another mode of it
             self._size = frame.width, frame.height
             self.face, self._pattern, self._anchor, self._searched_s = None, None, None, float("-inf")
-        if self.face and not self._follow(frame):
-            self._searched_s = float("-inf")  # it moved too fast: look everywhere, at once
-            self.face = None
+            self._last = None
         wait_s = _SEARCH_SOON_S if self.face is None or self._suspect else _SEARCH_S
+        if self.face and not self._follow(frame):
+            self.face, wait_s = None, _SEARCH_NOW_S  # it moved too fast: look everywhere
         if time_s - self._searched_s >= wait_s:
             self._searched_s = time_s
             self._search(frame, time_s)
@@ -77,6 +80,8 @@ class FaceWatch:
             self._confirm(frame, time_s)
         if self.face and (self._pattern is None or time_s - self._pattern_s >= _KEEP_PATTERN_S):
             self._take_pattern(frame, time_s)
+        if self.face:
+            self._last = self.face, time_s
 
     def _follow(self, frame: Frame) -> bool:
         assert self.face
@@ -127,7 +132,7 @@ class FaceWatch:
         new = max(found, key=lambda face: face.size) if old is None else min(found, key=lambda face: _apart(face, old))
         if old is None or _apart(new, old) > _JUMP * old.size or abs(new.size - old.size) > _JUMP * old.size:
             self.face, self._pattern = new, None
-            self.place += 1
+            self.place += not self._is_known(new, time_s)
             return
         # The cascade's boxes jitter by some percent; the pattern does not.
         pulled = Face(*(was + _PULL * (now - was) for was, now in zip(old, new, strict=True)))
@@ -138,6 +143,13 @@ class FaceWatch:
                 self._anchor.centre_y + pulled.centre_y - old.centre_y,
                 pulled.size,
             )
+
+    def _is_known(self, face: Face, time_s: float) -> bool:
+        """Tell whether a face may be the one that was followed a moment ago and moved fast."""
+        if self._last is None or time_s - self._last[1] > _KNOWN_S:
+            return False
+        last = self._last[0]
+        return _apart(face, last) < last.size and abs(face.size - last.size) < _JUMP * last.size
 
     def _unseen(self, time_s: float) -> None:
         if time_s - self._seen_s >= _LOST_S:
