@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,23 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bus.mcap").write_bytes(b"something else altogether")
     with pytest.raises(ProtocolError):
         LogReader.open(tmp_path)
+
+
+def mapped_kb() -> int:
+    """Return how much of mapped files counts as this process's memory."""
+    status = Path("/proc/self/status")
+    found = re.search(r"RssFile:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if found is None:
+        pytest.skip("the system does not tell")
+    return int(found[1])
+
+
+def test_a_long_log_does_not_fill_the_memory_while_it_is_read(tmp_path: Path) -> None:
+    log, session = BusLog(), session_in(tmp_path)
+    _append(log, session, [datum("a", float(number), filling="x" * 100_000) for number in range(400)])
+    with LogReader.open(tmp_path) as reader:
+        before = mapped_kb()
+        most = max(mapped_kb() for _ in reader.messages())
+        assert reader.check_crc() == 0
+        most = max(most, mapped_kb())
+    assert most - before < 20_000, "of 40,000 kB"

@@ -24,6 +24,7 @@ from labwire.sessions.mcap_writer import Channel
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _REPORT_EVERY_BYTES = 4 << 20
+_DONT_NEED: int | None = getattr(mmap, "MADV_DONTNEED", None)
 
 Prefixes: TypeAlias = Sequence[str]
 
@@ -135,6 +136,7 @@ class LogReader:
             if stretch.end - reported >= _REPORT_EVERY_BYTES:
                 reported = stretch.start
                 report(stretch.start, len(self._data))
+                self._let_go(stretch.start)
             for message in wanted.put_together(self._records(stretch)):
                 if start_ns <= message.log_time_ns < end_ns:
                     yield message
@@ -162,7 +164,13 @@ class LogReader:
             if expected and whole is not None and whole.records_bytes == stretch.end - stretch.start:
                 wrong += zlib.crc32(self._data[stretch.start : stretch.end]) != expected
             report(stretch.end, len(self._data))
+            self._let_go(stretch.end)
         return wrong
+
+    def _let_go(self, end: int) -> None:
+        """Give the pages before a place back: what was read would otherwise count as this process's memory."""
+        if isinstance(self._data, mmap.mmap) and _DONT_NEED is not None and end >= mmap.PAGESIZE:
+            self._data.madvise(_DONT_NEED, 0, end - end % mmap.PAGESIZE)
 
     def close(self) -> None:
         """Let go of the file. Safe to call twice."""
