@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import h5py
+import numpy as np
 import pytest
 
 from labwire.client import Rig, connect
@@ -49,6 +52,13 @@ images = 3
 source = {{kind = "camera", camera = "top"}}
 stream = {{kind = "cbor", folder = "dump"}}
 
+[detectors.broken]
+images = 40
+rate_hz = 100
+file_prefix = "broken"
+source = {{kind = "replay", file = "broken.h5"}}
+stream = {{kind = "cbor", folder = "dump"}}
+
 [recorder]
 disk_warn_bytes = 0
 disk_stop_bytes = 0
@@ -67,6 +77,9 @@ def beamline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beamline]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
     video = motion_jpeg(folder / "top.avi", jpegs(30))
+    with cast("Any", h5py).File(folder / "broken.h5", "w") as file:
+        noise = np.random.default_rng(1).integers(0, 1 << 16, (40, 64, 64), np.uint16)
+        file.create_dataset("/entry/data/data", data=noise, chunks=(1, 64, 64), compression="gzip")
     with running_rig(folder, TOML.format(address=address, video=video)) as running:
         yield Beamline(running, address, folder)
 
@@ -91,14 +104,14 @@ def writer(beamline: Beamline, detectors: Detectors) -> Iterator[LoopbackWriter]
 
 
 def test_detectors_are_listed_in_the_order_of_the_rig_file(beamline: Beamline, detectors: Detectors) -> None:
-    first, local, camera = detectors.list()
+    first, local, camera, _ = detectors.list()
     assert (first.name, first.state, first.source, first.stream) == ("det1", "idle", "simulated", "tcp")
     assert first.addresses == [beamline.address]
     assert first.preview_address.startswith("tcp://127.0.0.1:")
     assert (local.name, local.stream, local.addresses) == ("local", "hdf5", [str(beamline.folder / "images")])
     assert (camera.name, camera.source, camera.stream) == ("cam", "camera", "cbor")
     assert detectors.status("local").name == "local"
-    with pytest.raises(NotFoundError, match="det1, local, cam"):
+    with pytest.raises(NotFoundError, match="det1, local, cam, broken"):
         detectors.status("det2")
 
 
@@ -201,6 +214,20 @@ def test_a_camera_of_the_rig_is_a_detector(beamline: Beamline, detectors: Detect
     assert isinstance(start, StartMessage)
     assert (start.detector_description, start.image_dtype) == ("camera top", "uint8")
     assert len(images) == 3
+
+
+def test_a_source_that_fails_in_the_middle_ends_the_run_with_the_reason(
+    beamline: Beamline, detectors: Detectors
+) -> None:
+    os.truncate(beamline.folder / "broken.h5", 200_000)
+    detectors.start("broken")
+    run = detectors.wait("broken").result()
+    assert not run.ok
+    assert run.cancelled
+    assert 0 < run.images < 40
+    assert run.error is not None
+    assert "broken.h5" in run.error
+    assert detectors.status("broken").state == "idle"
 
 
 def test_a_session_starts_a_run_ends_it_and_keeps_its_result(

@@ -234,27 +234,37 @@ class Detector(Actor, Detectors):
         self.notify("detector.armed", **self._about_run(), images=acquisition.images)
 
     def _run(self, acquisition: Acquisition) -> None:
+        failure = ""
         try:
             result = acquisition.run()
         except CancelledError:
             result = self._stream.last_result
+        except LabwireError as error:
+            failure, result = error.message, self._stream.last_result
         except Exception as error:
-            self._last_error = str(error)
-            self.log.exception("run %s failed", self._run_number)
-            result = self._stream.last_result
-        self._finished(result)
+            self.log.exception("run %s failed in a way that was not foreseen", self._run_number)
+            failure, result = f"{type(error).__name__}: {error}", self._stream.last_result
+        self._finished(result, failure)
 
-    def _finished(self, result: StreamResult | None) -> None:
+    def _finished(self, result: StreamResult | None, failure: str = "") -> None:
+        """Tell what became of a run.
+
+        Args:
+            result: Of the stream.
+            failure: Why its images ended early; empty: they did not.
+        """
         if result is None:
             self._become("idle")
             return
         run = msgspec.convert(result.summary(), DetectorRun)
+        if failure:
+            run = msgspec.structs.replace(run, ok=False, error=failure)
         with self._lock:
             self._last_run = run
             self._runs_done += 1
         if run.error:
             self._last_error = run.error
-            self.log.error("%s", run.error)
+            self.log.error("run %s: %s", run.run_number, run.error)
         else:
             said = "cancelled" if run.cancelled else f"{run.images} images in {run.duration_s:.3g} s"
             self.log.info("run %s: %s", run.run_number, said)
