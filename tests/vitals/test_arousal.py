@@ -30,3 +30,9 @@ def test_proxy_after_its_warm_up() -> None:
     assert proxy.update(WARM_UP_S + 1, levels(0.002), RATE_HZ, 1.2) == pytest.approx(math.log(2), rel=0.15)
     proxy.reset()
     assert proxy.update(20, levels(0.002), RATE_HZ, 1.2) is None
+
+
+def test_pulse_that_is_told_late_has_its_warm_up_too() -> None:
+    proxy = ArousalProxy()
+    assert [proxy.update(seen_s, levels(0.004), RATE_HZ, 1.2) for seen_s in (60, 70, 79)] == [None] * 3
+    assert proxy.update(80, levels(0.004), RATE_HZ, 1.2) == pytest.approx(0.0, abs=0.02)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WARM_UP_S: Final = 35.0
+_LEAST_S: Final = 20.0  # of a pulse that is told, however late it comes
 _HALF_BAND_HZ: Final = 0.35
 _SMOOTH_S: Final = 4.0
 _EDGE_S: Final = 0.5
@@ -34,6 +35,7 @@ class ArousalProxy:
         """Begin a new warm-up."""
         self._first: list[float] = []
         self._baseline: float | None = None
+        self._warm_s = WARM_UP_S
 
     def update(self, seen_s: float, levels: NDArray[Any], rate_hz: float, pulse_hz: float) -> float | None:
         """Return the logarithm of the amplitude at the start over the amplitude now; None during the warm-up.
@@ -46,8 +48,10 @@ class ArousalProxy:
         """
         amplitude = pulse_amplitude(levels, rate_hz, pulse_hz)
         if self._baseline is None:
+            if not self._first:
+                self._warm_s = max(WARM_UP_S, seen_s + _LEAST_S)
             self._first.append(amplitude)
-            if seen_s < WARM_UP_S:
+            if seen_s < self._warm_s:
                 return None
             self._baseline = float(np.median(self._first))
             self._first.clear()
