@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -19,11 +21,18 @@ SECONDS, FPS = 15, 20
 
 def write_film(path: Path) -> Path:
     """Write the film as Motion JPEG; skips the test where there is no photograph to make it of."""
+    path.write_bytes(_film())
+    return path
+
+
+@cache
+def _film() -> bytes:
     try:
         film = Film(Scenario(name="test", seconds=SECONDS, fps=FPS, bpm=BPM))
     except NoPhotoError as error:
         pytest.skip(str(error))
-    with av.open(str(path), "w") as container:
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as container:
         stream = container.add_stream("mjpeg", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
         for n, picture in enumerate(film.pictures()):
@@ -32,4 +41,4 @@ def write_film(path: Path) -> Path:
             packet.pts = packet.dts = n
             packet.time_base = Fraction(1, FPS)
             container.mux(packet)
-    return path
+    return file.getvalue()
