@@ -14,15 +14,15 @@ import msgspec
 
 from labwire.actors.camera_images import CameraImages
 from labwire.actors.detector_config import CameraImagesConfig, DetectorConfig
-from labwire.actors.detector_recording import DetectorRecorder
+from labwire.actors.detector_recording import DetectorRecorder, done_with
+from labwire.actors.detector_settings import RunSettings, request_of
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import CancelledError, LabwireError, NotFoundError, PeerGoneError, StateError
-from labwire.images.acquisition import Acquisition, RunRequest, Source
+from labwire.errors import CancelledError, LabwireError, NotFoundError, StateError
+from labwire.images.acquisition import Acquisition, Source
 from labwire.images.broker_json import BrokerConfig, read_broker_json
 from labwire.images.build import make_pusher, make_sides
 from labwire.images.stream import ImageStream, StreamResult
 from labwire.operations.detectors import (
-    WAIT_S,
     DetectorList,
     DetectorProgress,
     DetectorRun,
@@ -43,19 +43,6 @@ _FORWARD_S = 30.0
 _LOOK_S = 0.1
 _SUBJECT = "detector.should_"
 _LOST = {"writer_lost", "image_failed", "images_dropped", "note_refused", "second_reader"}
-
-
-class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the start of a run may say; what it does not say is as the rig file has it."""
-
-    images: int | None = None
-    rate_hz: float | None = None
-    file_prefix: str | None = None
-    images_per_file: int | None = None
-    run_number: int | None = None
-    run_name: str | None = None
-    wait_writers: int | None = None
-    wait_s: float = WAIT_S
 
 
 class Detector(Actor, Detectors):
@@ -184,28 +171,13 @@ class Detector(Actor, Detectors):
                 raise StateError(f"{self.name} is {self._state}, with run {run_number}")
             else:
                 armed = None
-                request = self._request(settings)
+                request = request_of(self.options, settings, self._run_number)
                 acquisition: Source = self._source
                 self._acquisition = Acquisition(acquisition, self._stream, request, self.options.messages)
                 self._run_number, self._state = request.run_number, "arming"
         answer: Future[DetectorStatus] = Future()
         self._acquiring.submit(self._work, settings, answer, armed is not None, then_run)
         return answer
-
-    def _request(self, settings: RunSettings) -> RunRequest:
-        options, last = self.options, self._run_number
-        number = settings.run_number
-        if number is None:
-            number = int(time.time()) if last is None else last + 1
-        prefix = options.file_prefix if settings.file_prefix is None else settings.file_prefix
-        return RunRequest(
-            run_number=number,
-            run_name=settings.run_name,
-            images=options.images if settings.images is None else settings.images,
-            file_prefix=prefix or None,
-            images_per_file=settings.images_per_file or options.images_per_file,
-            rate_hz=settings.rate_hz or options.rate_hz,
-        )
 
     def _work(self, settings: RunSettings, answer: Future[DetectorStatus], armed: bool, then_run: bool) -> None:  # noqa: FBT001
         """On the thread of the runs."""
@@ -314,11 +286,11 @@ class Detector(Actor, Detectors):
 
     def _begin_with_session(self, session: SessionStart) -> Future[None]:
         prefix = "/".join([*Path(session.path).parts[-2:], self.name])
-        return _done_with(self._begin(RunSettings(file_prefix=prefix, run_name=prefix), then_run=True))
+        return done_with(self._begin(RunSettings(file_prefix=prefix, run_name=prefix), then_run=True))
 
     def _end_with_session(self) -> Future[None]:
         self._stop()
-        return _done_with(self._acquiring.submit(lambda: None))
+        return done_with(self._acquiring.submit(lambda: None))
 
     # --- what the bus hears
 
@@ -462,17 +434,6 @@ class Detector(Actor, Detectors):
     def _beside(self, work: Callable[[], T]) -> T:
         """Do what waits beside the loop; the caller gets the answer when it is there."""
         return answer_later(self._aside.submit(work))
-
-
-def _done_with(future: Future[Any]) -> Future[None]:
-    done: Future[None] = Future()
-
-    def pass_on(ended: Future[Any]) -> None:
-        error = ended.exception() if not ended.cancelled() else PeerGoneError("the detector ends")
-        done.set_result(None) if error is None else done.set_exception(error)
-
-    future.add_done_callback(pass_on)
-    return done
 
 
 def _kind_of(config: msgspec.Struct) -> str:

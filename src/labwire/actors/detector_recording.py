@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from labwire.actors.writer_recording import RunRecorder
+from labwire.errors import PeerGoneError
 from labwire.operations.detectors import DetectorRun
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.operations.service import answer_later
@@ -76,3 +77,15 @@ class DetectorRecorder(RunRecorder):
             "master_file": "",
         }
         self.put(kept)
+
+
+def done_with(future: Future[Any]) -> Future[None]:
+    """Return a future that ends with another, as well or as badly, and has no result."""
+    done: Future[None] = Future()
+
+    def pass_on(ended: Future[Any]) -> None:
+        error = ended.exception() if not ended.cancelled() else PeerGoneError("the detector ends")
+        done.set_result(None) if error is None else done.set_exception(error)
+
+    future.add_done_callback(pass_on)
+    return done
