@@ -80,7 +80,7 @@ def _packing(value: Any) -> dict[str, Any]:
 
 
 def put_array(parent: Node, name: str, array: Array, units: str = "") -> None:
-    """Write an array of a message: compressed bytes as they came, as one chunk; masks that came plain are packed.
+    """Write an array of a message: compressed bytes as they came, as one chunk; integers that came plain, such as masks, are packed.
 
     Raises:
         UsageError: It cannot be stored: 128-bit floats, an unknown compression, columns first.
@@ -92,7 +92,9 @@ def put_array(parent: Node, name: str, array: Array, units: str = "") -> None:
         data.id.write_direct_chunk((0,) * len(array.shape), array.data)
     else:
         values = as_numpy(array)
-        data = parent.create_dataset(name, data=values, **_packing(values))
+        # A mask gets two hundred times smaller at no cost; a flat field hardly, and START is not waited for that long.
+        packing = _packing(values) if values.dtype.kind in "ui" else {}
+        data = parent.create_dataset(name, data=values, **packing)
     if units:
         data.attrs["units"] = units
 
