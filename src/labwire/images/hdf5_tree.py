@@ -80,7 +80,9 @@ def _packing(value: Any) -> dict[str, Any]:
 
 
 def put_array(parent: Node, name: str, array: Array, units: str = "") -> None:
-    """Write an array of a message: compressed bytes as they came, as one chunk; integers that came plain, such as masks, are packed.
+    """Write an array of a message: compressed bytes as they came, as one chunk.
+
+    Integers that came plain, such as masks, are packed.
 
     Raises:
         UsageError: It cannot be stored: 128-bit floats, an unknown compression, columns first.
