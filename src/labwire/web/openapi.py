@@ -14,6 +14,7 @@ from labwire.errors import (
     NotFoundError,
     PeerGoneError,
     ProtocolError,
+    QueueFullError,
     TooLargeError,
     codes_of,
 )
@@ -202,7 +203,7 @@ def _of_sessions() -> dict[str, Tree]:
                 ],
                 "responses": {
                     "200": {"description": "Here it is.", "content": content},
-                    **_problems((*ALWAYS, NotFoundError, TooLargeError)),
+                    **_problems((*ALWAYS, NotFoundError, TooLargeError, QueueFullError)),
                 },
             }
         }

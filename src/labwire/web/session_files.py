@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from labwire.client.rig import Rig
-from labwire.errors import NotFoundError, TooLargeError, UsageError
+from labwire.errors import NotFoundError, QueueFullError, TooLargeError, UsageError
 from labwire.sessions.overview import Overview
 from labwire.sessions.session_reader import Session, open_session
 from labwire.web.answer import Answer, answer
@@ -21,6 +21,8 @@ MAX_MESSAGES = 5_000_000
 """Of a log that is read from end to end for a picture of it."""
 MAX_POINTS = 5000
 WHAT = ("overview", "activity", "series", "picture", "file")
+MAX_READERS = 4
+"""Requests at a time that read a whole log."""
 _BINS = 240
 _KNOWN_S = 5.0
 _JPEG = "image/jpeg"
@@ -63,6 +65,7 @@ class SessionFiles:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._lock = threading.Lock()
+        self._readers = threading.Semaphore(MAX_READERS)
         self._paths: dict[str, Path] = {}
         self._asked_s = 0.0
         self._open: tuple[Path, Session] | None = None  # the one that is looked at
@@ -74,25 +77,30 @@ class SessionFiles:
             NotFoundError: There is no such session, topic or file.
             UsageError: The query makes no sense.
             TooLargeError: The session is too long to be read as a whole.
+        QueueFullError: Too many are read already.
         """
         if what not in WHAT:
             raise NotFoundError(f"nothing is at /api/session/{what[:40]}; there are: {', '.join(WHAT)}")
         given = dict(query)
         folder = self._folder(given.pop("session", ""))
-        with self._lock, self._opened(folder) as session:
-            match what, sorted(given):
-                case "overview", []:
-                    return answer(_view(session))
-                case "activity", []:
+        match what, sorted(given):
+            case "activity", []:
+                with self._read_through(folder) as session:
                     return answer(_activity(session))
-                case "series", ["field", "topic"]:
+            case "series", ["field", "topic"]:
+                with self._read_through(folder) as session:
                     return answer(_series(session, given["topic"], given["field"]))
-                case "picture", ["time_s", "topic"]:
+            case "overview", []:
+                with self._lock, self._opened(folder) as session:
+                    return answer(_view(session))
+            case "picture", ["time_s", "topic"]:
+                with self._lock, self._opened(folder) as session:
                     return _picture(session, given["topic"], given["time_s"])
-                case "file", ["name"]:
+            case "file", ["name"]:
+                with self._lock, self._opened(folder) as session:
                     return _file(session, given["name"])
-                case _:
-                    raise UsageError(f"/api/session/{what[:40]} does not take {', '.join(sorted(given)) or 'nothing'}")
+            case _:
+                raise UsageError(f"/api/session/{what[:40]} does not take {', '.join(sorted(given)) or 'nothing'}")
 
     def close(self) -> None:
         """Let go of all files."""
@@ -112,6 +120,17 @@ class SessionFiles:
         if not path.is_dir():
             raise NotFoundError(f"the files of {name} are not on this computer: {path}")
         return path
+
+    @contextlib.contextmanager
+    def _read_through(self, folder: Path) -> Generator[Session]:
+        """Open a session to read its whole log, which may take long: pictures of it are to be had meanwhile."""
+        if not self._readers.acquire(blocking=False):
+            raise QueueFullError(f"{MAX_READERS} sessions are being looked through already: try again in a moment")
+        try:
+            with open_session(folder) as session:
+                yield session
+        finally:
+            self._readers.release()
 
     @contextlib.contextmanager
     def _opened(self, folder: Path) -> Generator[Session]:
