@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from labwire.picture import check_jpeg, encode_jpeg
 from labwire.testing.processes import running_process
 from labwire.testing.waiting import wait_until
 from tests.sources.clips import jpegs, motion_jpeg
+from tests.sources.test_stream import motion_jpeg_server
 
 HERE = Path(__file__).parent
 SRC = HERE.parents[1] / "src"
@@ -165,6 +167,26 @@ def test_ctrl_c_ends_it_cleanly(clip: Path) -> None:
         told = process.stderr.read().decode()
         assert process.wait(LIMIT_S) == 0, told
     assert "pictures" in told.splitlines()[-1]
+
+
+def test_a_network_camera_that_breaks_off_and_comes_back() -> None:
+    folder, frames = Path("file_ipc_output"), jpegs(3)
+
+    def codes() -> list[int]:
+        return [record.payload["code"] for record in read(folder) if record.type == "status"]
+
+    with ExitStack() as camera:
+        server = camera.enter_context(motion_jpeg_server(frames))
+        port = server.server_address[1]
+        command = program(f"--input_video_path={server.url}", "--file_ipc_max_frame_count=5")
+        with running_process(command, env=environment(), stderr=subprocess.PIPE) as process:
+            wait_until(lambda: latest_frame(folder) in frames, "a frame, byte for byte", limit_s=LIMIT_S)
+            camera.close()
+            wait_until(lambda: 101 in codes(), "a status that says the camera is lost", limit_s=LIMIT_S)
+            with motion_jpeg_server(frames, port):
+                wait_until(lambda: codes()[-1] != 101, "the camera to come back", limit_s=LIMIT_S)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(LIMIT_S) == 0
 
 
 def test_a_terminal_shows_a_live_line(clip: Path) -> None:
