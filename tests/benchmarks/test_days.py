@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.days import Sample, growth_of, look_at, measure
+from benchmarks.days import SETTLED_S, Sample, growth_of, look_at, measure
 
 
 def test_growth_is_seen() -> None:
@@ -28,7 +28,7 @@ def test_this_process_is_seen() -> None:
 
 @pytest.mark.timeout(1800)
 def test_a_rig_stays_flat(soak: Callable[[int, int], int]) -> None:
-    growths, done = measure(float(soak(6, 600)), float(soak(2, 120)))
+    growths, done = measure(float(soak(6, 600)), float(soak(2, int(SETTLED_S))))
     assert done["sessions"] >= 3
     assert {"hub", "steward", "recorder", "eyes"} <= {growth.actor for growth in growths}
     for growth in growths:
