@@ -205,7 +205,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
 /** Where something scrolls, the keyboard must be able to as well. */
 export function Scroll({ label, children, class: name }: { label: string; children: ComponentChildren; class?: string }) {
   return (
-    <div class={`scroll ${name ?? ""}`} role="region" aria-label={label} tabIndex={0}>
+    <div class={`scroll ${name ?? ""}`} role="group" aria-label={label} tabIndex={0}>
       {children}
     </div>
   );

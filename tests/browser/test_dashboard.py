@@ -142,7 +142,7 @@ def test_the_bus(page: Any, demo_rig: RunningRig) -> None:
     open_page(page, "Bus")
     page.get_by_role("region", name="Topics").get_by_role("button", name="recorder.state").click()
     page.get_by_role("region", name="Messages").get_by_text("recorder.state").first.wait_for()
-    page.get_by_role("region", name="Payload").get_by_text("free_bytes").wait_for()
+    page.get_by_role("group", name="Payload").get_by_text("free_bytes").wait_for()
     page.get_by_role("tab", name="Documentation").click()
     page.get_by_role("button", name="Ask them").click()
     page.get_by_text("SimulatedEyes").wait_for()

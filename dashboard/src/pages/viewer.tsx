@@ -19,12 +19,15 @@ interface Region {
   height: number;
 }
 const GAZE = "gaze.3d.";
+const AS_IT_IS: Look = { contrast: "off", low: 0, high: 255, log: false, map: "gray" };
+/** Counts of photons: a few bright pixels among many dark ones. */
+const OF_DETECTORS: Look = { contrast: "percentile", low: 1, high: 99.5, log: true, map: "inverse" };
 
 export function Viewer({ topic }: { topic: string }) {
   const screen = useRef<HTMLCanvasElement>(null);
   const frame = useRef<HTMLDivElement>(null);
   const stage = useRef<Stage | null>(null);
-  const look = useSignal<Look>({ contrast: "off", low: 0, high: 255, log: false, map: "gray" });
+  const look = useSignal<Look>(topic.startsWith("preview.") ? OF_DETECTORS : AS_IT_IS);
   const paused = useSignal(false);
   const selecting = useSignal(false);
   const gaze = useSignal(true);
@@ -103,6 +106,7 @@ export function Viewer({ topic }: { topic: string }) {
       </div>
       <div class="picture" ref={frame}>
         <canvas ref={screen} tabIndex={0} role="img" aria-label={`Live picture ${topic}. Arrow keys pan, plus and minus zoom.`} data-frames="0" />
+        {!info.value && !failure.value && <p class="none">No picture yet{topic.startsWith("preview.") && ": it comes with a run"}</p>}
         {failure.value && <p class="error over">{failure.value}</p>}
       </div>
       <p class="row readout number">
