@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from labwire.errors import needs_extra
+from labwire.sessions.hdf5 import load_h5py, stacks_in
 from labwire.sessions.image_runs import runs_of
 
 _SUFFIXES = (".h5", ".nxs", ".hdf5")
@@ -29,7 +28,7 @@ class RecordedImages(Sequence[Any]):
 
     def _stack(self) -> Any:
         if self._file is None:
-            self._file = _h5py().File(self.path, "r")
+            self._file = load_h5py().File(self.path, "r")
         return self._file[self.dataset]
 
     @property
@@ -88,21 +87,5 @@ def images_in(folder: Path) -> dict[str, RecordedImages]:
 
 
 def _find_stack(path: Path) -> str:
-    h5py = _h5py()
-    stacks: list[str] = []
-
-    def look(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and len(item.shape or ()) == 3:
-            stacks.append(name)
-
-    with h5py.File(path, "r") as file:
-        file.visititems(look)
+    stacks = [stack.name for stack in stacks_in(path)]
     return _USUAL if _USUAL in stacks else next(iter(stacks), "")
-
-
-def _h5py() -> Any:
-    with needs_extra("images"):
-        h5py: Any = import_module("h5py")
-    with contextlib.suppress(ImportError):
-        import_module("hdf5plugin")  # the filters
-    return h5py

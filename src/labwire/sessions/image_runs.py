@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
+
+from labwire.sessions.hdf5 import has_h5py, stacks_in
 
 
 class RunNote(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def check_runs(folder: Path) -> RunsFound:
     """Open the images' files of all runs of a session, and count."""
     images, problems = 0, list[str]()
     missing = {"writer": 0, "detector": 0}
-    can_open = find_spec("h5py") is not None
+    can_open = has_h5py()
     for stream, run in runs_of(folder):
         missing["writer" if run.files or run.master_file else "detector"] += run.missing + run.failed
         if not run.files:
@@ -78,20 +78,6 @@ def _count_images(run: RunNote) -> int:
 
 def _stacks(path: Path, *, virtual: bool) -> list[int]:
     """Return the lengths of the stacks of images in a file; 0 for one whose last image cannot be read."""
-    h5py: Any = import_module("h5py")
-    with contextlib.suppress(ImportError):
-        import_module("hdf5plugin")  # the filters
-    lengths: list[int] = []
-
-    def look(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and len(item.shape or ()) == 3 and item.is_virtual == virtual:
-            lengths.append(item.shape[0])
-            if item.shape[0]:
-                try:
-                    item[-1]
-                except (OSError, ValueError):
-                    lengths[-1] = 0
-
-    with contextlib.suppress(OSError), h5py.File(path, "r") as file:
-        file.visititems(look)
-    return lengths
+    with contextlib.suppress(OSError):
+        return [0 if stack.error else stack.length for stack in stacks_in(path) if stack.is_virtual == virtual]
+    return []

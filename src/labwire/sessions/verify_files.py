@@ -6,7 +6,7 @@ import importlib.util
 import mmap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ from labwire.picture import check_jpeg
 from labwire.sessions import manifest, player_format
 from labwire.sessions.ballast import FILE_NAME as BALLAST
 from labwire.sessions.files import TEMPORARY
+from labwire.sessions.hdf5 import has_h5py, stacks_in
 from labwire.sessions.mcap_scan import Report, ignore_progress
 from labwire.sessions.mp4_format import FRAGMENT_HEAD_BYTES, is_ours, scan_fragments
 from labwire.sessions.pldata import read_records
@@ -165,29 +166,9 @@ def _check_lines(path: Path, report: Report) -> tuple[int | None, str]:
 
 
 def _check_hdf5(path: Path, _report: Report) -> tuple[int | None, str]:
-    """Every dataset opens; of stacks of images the last one can be read."""
-    if importlib.util.find_spec("h5py") is None:
+    """Every stack of images opens, and its last image can be read."""
+    if not has_h5py():
         return None, f"{_NOT_OPENED}HDF5 needs h5py (pip install 'labwire[images]')"
-    import contextlib
-
-    import h5py  # pyright: ignore[reportMissingTypeStubs]
-
-    h5: Any = h5py
-    with contextlib.suppress(ImportError):
-        import hdf5plugin  # noqa: F401  # pyright: ignore[reportUnusedImport] - brings the filters
-    images, unreadable = 0, ""
-
-    def look(name: str, item: Any) -> None:
-        nonlocal images, unreadable
-        if not isinstance(item, h5.Dataset) or len(item.shape or ()) < 3 or not item.shape[0]:
-            return
-        try:
-            item[-1]
-        except (OSError, ValueError) as error:
-            unreadable = unreadable or f"{name} cannot be read: {error}"
-        if not item.is_virtual:
-            images += item.shape[0]
-
-    with h5.File(path, "r") as file:
-        file.visititems(look)
-    return images, unreadable
+    stacks = list(stacks_in(path))
+    images = sum(stack.length for stack in stacks if not stack.is_virtual)
+    return images, next((stack.error for stack in stacks if stack.error), "")
