@@ -18,7 +18,7 @@ def test_everything_there_is() -> None:
         pulse=Measure(72.51234567, 0.951),
         pulse_trace=(TraceSample(1_234_567_890_000_000, 0.123456),),
         breathing=Measure(16.2, 0.89),
-        hrv=Hrv(rmssd=31.0, mean_nn=830.0, sdnn=40.0, baevsky=120.0, confidence=0.8),
+        hrv=Hrv(rmssd=31.0, mean_nn=830.0, sdnn=40.0, baevsky=120.0, confidence=0.85),
     )
     assert core.payload() == {
         "pulse": {
@@ -27,7 +27,7 @@ def test_everything_there_is() -> None:
             "pulse_respiration_quotient": 4.4761,
         },
         "breathing": {"strict": {"value": 16.2, "confidence": 0.89}},
-        "cardio": {"hrv": {"rmssd": 31.0, "mean_nn": 830.0, "sdnn": 40.0, "baevsky": 120.0, "confidence": 0.8}},
+        "cardio": {"hrv": {"rmssd": 31.0, "mean_nn": 830.0, "sdnn": 40.0, "baevsky": 120.0, "confidence": 0.85}},
     }
     assert json.loads(json.dumps(core.payload())) == core.payload()
 
@@ -64,9 +64,9 @@ def test_a_collar_that_a_nod_takes_along_is_no_breath() -> None:
     nod, breath = (
         breathing_confidence(snr_db=9.0, contrast_db=10.0, amplitude=amplitude) for amplitude in (0.013, 0.1)
     )
-    assert nod < 0.8 < breath
+    assert nod < 0.85 < breath
 
 
 def test_a_body_that_sways_is_no_breath() -> None:
-    assert breathing_confidence(snr_db=5.0, contrast_db=3.0, amplitude=1.0) < 0.8
-    assert breathing_confidence(snr_db=1.6, contrast_db=12.0, amplitude=1.0) < 0.8
+    assert breathing_confidence(snr_db=5.0, contrast_db=3.0, amplitude=1.0) < 0.85
+    assert breathing_confidence(snr_db=1.6, contrast_db=12.0, amplitude=1.0) < 0.85

@@ -108,7 +108,7 @@ def test_payloads_have_the_public_names_and_fit_an_envelope(seen: list[VitalsEve
     assert set(payload) == {"pulse", "breathing"}
     assert set(payload["pulse"]) == {"strict", "trace", "pulse_respiration_quotient"}
     assert set(payload["breathing"]["strict"]) == {"value", "confidence"}
-    assert 0.8 <= payload["pulse"]["strict"]["confidence"] <= 1
+    assert 0.85 <= payload["pulse"]["strict"]["confidence"] <= 1
     line = encode_envelope(Envelope("core_metrics", last.timestamp_us, payload))
     assert decode_envelope(line).payload == payload
     edge = next(event for event in reversed(seen) if isinstance(event, EdgeMetrics))

@@ -20,7 +20,7 @@ class VitalsConfig(Strict, kw_only=True):
     """Tell heart rate variability once the pulse has been seen for 60 s; needs `pulse`."""
     eda: bool = True
     """Tell the unitless arousal proxy `eda`, from 35 s on; needs `pulse`. It is no skin conductance."""
-    least_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.8
+    least_confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.85
     """Pulse and breathing with less confidence than this are withheld, 0 to 1."""
     metrics_interval_s: Annotated[float, msgspec.Meta(ge=0.05, le=10)] = 0.2
     """Time between two core metrics, in seconds."""
