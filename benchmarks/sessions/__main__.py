@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.common import Case, Panel, Results, conditions, interleave, plot, table, verdict
 from benchmarks.sessions import reading, writing
-from labwire.sessions.export import FORMATS
+from labwire.sessions.reading.export import FORMATS
 from labwire.testing.rig import running_rig
 
 RIG = '[web]\nenabled = false\n[actors.replay]\nclass = "labwire.actors.replay:ReplayActor"\nsession = "{session}"\n'

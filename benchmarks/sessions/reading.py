@@ -15,13 +15,13 @@ from benchmarks.common import Case
 from benchmarks.sessions.writing import make_messages, record
 from labwire.client import Rig
 from labwire.clock import RigClock, monotonic_s
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.export import FORMATS, export_session
-from labwire.sessions.log_reader import LogReader
-from labwire.sessions.recording import SessionRecorder
-from labwire.sessions.replay_source import open_source
-from labwire.sessions.replayer import Replayer
-from labwire.sessions.verify import verify_session
+from labwire.sessions.log.log_reader import LogReader
+from labwire.sessions.reading.export import FORMATS, export_session
+from labwire.sessions.record.recording import SessionRecorder
+from labwire.sessions.replay.replay_source import open_source
+from labwire.sessions.replay.replayer import Replayer
 
 READ = "labwire, read the log"
 VERIFY = "labwire, verify"

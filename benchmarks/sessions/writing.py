@@ -17,7 +17,7 @@ from benchmarks.common import Case
 from labwire.clock import RigClock, monotonic_s
 from labwire.picture import encode_jpeg
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.record.recording import SessionRecorder
 
 PLAIN = "limit: plain writes of the messages"
 LIBRARY = "mcap library, unchunked"

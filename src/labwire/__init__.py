@@ -14,7 +14,7 @@ from labwire.version import __version__
 if TYPE_CHECKING:
     from labwire.bus.actor import Actor
     from labwire.client import Rig, connect
-    from labwire.sessions.session_reader import Session, open_session
+    from labwire.sessions.reading.session_reader import Session, open_session
 
 __all__ = ["Actor", "Rig", "Session", "__version__", "connect", "open_session"]
 
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> object:
 
         return Actor
     if name in {"open_session", "Session"}:
-        import labwire.sessions.session_reader
+        import labwire.sessions.reading.session_reader
 
-        return getattr(labwire.sessions.session_reader, name)
+        return getattr(labwire.sessions.reading.session_reader, name)
     raise AttributeError(f"module 'labwire' has no attribute {name!r}")

@@ -12,7 +12,7 @@ import pytest
 
 from labwire.client import connect
 from labwire.errors import UsageError
-from labwire.sessions.replay_source import open_source
+from labwire.sessions.replay.replay_source import open_source
 from labwire.testing.processes import LIMIT_S, running_process
 from labwire.testing.rig import RunningRig, environment, run_labwire, running_rig
 from tests.sessions.making import wait_for

@@ -11,7 +11,7 @@ import pytest
 from labwire.cli.main import main
 from labwire.clock import RigClock
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.record.recording import SessionRecorder
 
 NO_RIG = ("--port", "1", "--timeout", "0.2")
 

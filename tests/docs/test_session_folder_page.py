@@ -9,8 +9,10 @@ import pytest
 
 from labwire.operations.recordable import StreamCounters, StreamDescription
 from labwire.operations.recording import StreamFailure
-from labwire.sessions import ballast, bus_log, events, manifest, player_format
+from labwire.sessions import ballast, events, manifest
+from labwire.sessions.log import bus_log
 from labwire.sessions.manifest import Manifest
+from labwire.sessions.player import player_format
 from labwire.sessions.sink import ClockChange, ClockReading
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "session-folder.md").read_text()

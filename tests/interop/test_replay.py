@@ -13,7 +13,7 @@ from pupil_labs.pupil_core_network_client import Device, Message, Subscription
 
 from labwire.clock import RigClock, monotonic_s
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.record.recording import SessionRecorder
 from tests.rig_fixture import RunningRig, running_rig
 from tests.sessions.making import datum, picture_parts
 

@@ -11,7 +11,7 @@ from tests.sessions.making import open_fds
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    monkeypatch.setattr("labwire.sessions.guard._TICK_S", 0.05)
+    monkeypatch.setattr("labwire.sessions.record.guard._TICK_S", 0.05)
     before = open_fds()
     lab = Lab(tmp_path / "recordings")
     yield lab

@@ -7,7 +7,7 @@ from typing import Any
 from labwire.clock import RigClock
 from labwire.operations.recordable import Recordable
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder, State
+from labwire.sessions.record.recording import SessionRecorder, State
 
 PLENTY = 1 << 50
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from labwire.clock import RigClock, monotonic_s
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.making import datum, jpeg, picture_parts
 
 ROUNDS = 60

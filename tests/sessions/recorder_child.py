@@ -10,7 +10,7 @@ import time
 
 from labwire.clock import RigClock, monotonic_s
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.recording import SessionRecorder
+from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.making import datum, jpeg, picture_parts
 
 _PICTURE_EVERY = 8

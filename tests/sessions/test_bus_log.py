@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import DeviceError, ProtocolError, StateError
-from labwire.sessions import bus_log
-from labwire.sessions.bus_log import BusLog, count_messages
 from labwire.sessions.lock import is_locked
-from labwire.sessions.mcap_repair import repair_log
-from labwire.sessions.picture_message import PictureMessage
+from labwire.sessions.log import bus_log
+from labwire.sessions.log.bus_log import BusLog, count_messages
+from labwire.sessions.log.mcap_repair import repair_log
+from labwire.sessions.pictures.picture_message import PictureMessage
 from labwire.sessions.sink import ClockChange, Received
 from labwire.wire.bus_message import encode_payload, peek_header
 from tests.sessions.logs import read_messages, read_metadata, read_rows
@@ -102,7 +102,7 @@ def test_any_message_is_kept_byte_for_byte(
 def test_topics_that_run_out_of_channels_go_to_one(
     log: BusLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labwire.sessions.mcap_format.MAX_CHANNELS", 6)
+    monkeypatch.setattr("labwire.sessions.log.mcap_format.MAX_CHANNELS", 6)
     messages = [[b"topic.%d" % number, b"\x80", b"raw"] for number in range(8)]
     for parts in messages:
         put(log, parts)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.sessions import columns
-from labwire.sessions.columns import Kind, RowMaker, SchemaBuilder, flatten
-from labwire.sessions.table_files import CsvFile
+from labwire.sessions.reading import columns
+from labwire.sessions.reading.columns import Kind, RowMaker, SchemaBuilder, flatten
+from labwire.sessions.reading.table_files import CsvFile
 
 KEYS = st.text(max_size=5) | st.integers()
 VALUES = st.recursive(
@@ -47,7 +47,7 @@ def test_every_cell_is_of_its_columns_kind(payloads: list[dict[Any, Any]]) -> No
 @given(PAYLOADS)
 def test_every_table_becomes_arrow(payloads: list[dict[Any, Any]]) -> None:
     pytest.importorskip("pyarrow")
-    from labwire.sessions.arrow import arrow_schema, record_batch
+    from labwire.sessions.reading.arrow import arrow_schema, record_batch
 
     found, rows = tabled(payloads)
     batch = record_batch(found, arrow_schema(found, {}), rows)

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from labwire.errors import LabwireError
-from labwire.sessions.replay_source import open_source
-from labwire.sessions.session_reader import open_session
-from labwire.sessions.verify import verify_session
+from labwire.sessions.check.verify import verify_session
+from labwire.sessions.reading.session_reader import open_session
+from labwire.sessions.replay.replay_source import open_source
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "session-1"
 FILES = ("bus.mcap", "world.mp4", "pupil.pldata", "world_timestamps.npy", "pupil_timestamps.npy", "session.json")

@@ -14,10 +14,10 @@ import pytest
 from labwire.clock import RigClock, monotonic_s
 from labwire.errors import DeviceError, DiskLowError
 from labwire.sessions import events
+from labwire.sessions.check.repair import repair_session
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import list_sessions
-from labwire.sessions.recording import SessionRecorder
-from labwire.sessions.repair import repair_session
+from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.logs import read_messages
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
 from tests.sessions.player import check_folder, load_data

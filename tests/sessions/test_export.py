@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from labwire.errors import CancelledError, NotFoundError, StateError, UsageError
-from labwire.sessions import export as exports
-from labwire.sessions.bus_log import BusLog
-from labwire.sessions.export import Exported, ExportProgress, export_session
+from labwire.sessions.log.bus_log import BusLog
 from labwire.sessions.manifest import manifest_of, write_manifest
+from labwire.sessions.reading import export as exports
+from labwire.sessions.reading.export import Exported, ExportProgress, export_session
 from labwire.wire.bus_message import peek_header
 from tests.sessions.making import datum, jpeg, received, session_in
 from tests.sessions.recorded import record_session

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.sessions.file_names import DATA_NAMES, FileNames, safe_file_name
-from labwire.sessions.video_stream import video_name
+from labwire.sessions.pictures.video_stream import video_name
 
 FRAME = (b"frame.",)
 

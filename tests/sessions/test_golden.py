@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from labwire.sessions.export import export_session
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.manifest import manifest_schema
-from labwire.sessions.replay_source import open_source
-from labwire.sessions.session_reader import open_session
-from labwire.sessions.verify import verify_session
+from labwire.sessions.reading.export import export_session
+from labwire.sessions.reading.session_reader import open_session
+from labwire.sessions.replay.replay_source import open_source
 
 VECTOR = Path(__file__).parents[1] / "vectors" / "session-1"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from labwire.sessions.check.repair import repair_session
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.folder import list_sessions
-from labwire.sessions.repair import repair_session
-from labwire.sessions.verify import verify_session
 from labwire.wire.bus_message import decode_payload
 from tests.sessions.logs import read_messages
 from tests.sessions.player import check_folder, load_data, load_info, load_video

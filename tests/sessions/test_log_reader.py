@@ -9,9 +9,9 @@ import pytest
 
 from labwire.errors import NotFoundError, ProtocolError
 from labwire.operations.recordable import SessionStart
-from labwire.sessions import bus_log
-from labwire.sessions.bus_log import BusLog
-from labwire.sessions.log_reader import LogReader
+from labwire.sessions.log import bus_log
+from labwire.sessions.log.bus_log import BusLog
+from labwire.sessions.log.log_reader import LogReader
 from tests.sessions.making import START_NS, datum, received, session_in
 from tests.sessions.recorded import record_session
 
@@ -59,7 +59,7 @@ def test_a_log_that_was_cut_off_gives_what_is_whole(
 
 
 def test_messages_without_a_channel_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.sessions.mcap_format.MAX_CHANNELS", 3)
+    monkeypatch.setattr("labwire.sessions.log.mcap_format.MAX_CHANNELS", 3)
     log, session = BusLog(raw_in_log=True), session_in(tmp_path)
     sent = [
         datum("a", 1.0),
@@ -87,8 +87,8 @@ def _append(log: BusLog, session: SessionStart, sent: list[list[bytes]]) -> None
 def test_a_log_of_many_stretches_is_read_from_where_it_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labwire.sessions.mcap_writer._FLUSH_BYTES", 300)
-    monkeypatch.setattr("labwire.sessions.mcap_writer.CHUNK_BYTES", 300)
+    monkeypatch.setattr("labwire.sessions.log.mcap_writer._FLUSH_BYTES", 300)
+    monkeypatch.setattr("labwire.sessions.log.mcap_writer.CHUNK_BYTES", 300)
     log, session = BusLog(), session_in(tmp_path)
     sent = [datum("a", float(number), filling="x" * 50) for number in range(40)]
     _append(log, session, sent)

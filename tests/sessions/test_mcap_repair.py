@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import ProtocolError, StateError
-from labwire.sessions import mcap_writer
-from labwire.sessions.bus_log import count_messages
 from labwire.sessions.lock import try_lock
-from labwire.sessions.mcap_repair import is_whole, repair_log
-from labwire.sessions.mcap_writer import McapWriter
+from labwire.sessions.log import mcap_writer
+from labwire.sessions.log.bus_log import count_messages
+from labwire.sessions.log.mcap_repair import is_whole, repair_log
+from labwire.sessions.log.mcap_writer import McapWriter
 from tests.sessions.logs import read_metadata, read_rows, read_summary
 
 SIZES = [0, 1, 30, 300, 5, 77]
@@ -141,7 +141,7 @@ def test_finished_chunks_are_not_read_message_by_message(tmp_path: Path, monkeyp
     path = tmp_path / "t.mcap"
     write_log(path, 400, chunk_bytes=2000, finish=False)
     read = 0
-    from labwire.sessions import mcap_scan
+    from labwire.sessions.log import mcap_scan
 
     real = mcap_scan.LogScan._take_message
 

@@ -9,9 +9,9 @@ from mcap.exceptions import EndOfFile
 from mcap.records import Message, MessageIndex
 from mcap.stream_reader import StreamReader
 
-from labwire.sessions import mcap_format, mcap_writer
-from labwire.sessions.mcap_repair import is_whole
-from labwire.sessions.mcap_writer import McapWriter
+from labwire.sessions.log import mcap_format, mcap_writer
+from labwire.sessions.log.mcap_repair import is_whole
+from labwire.sessions.log.mcap_writer import McapWriter
 from tests.sessions.logs import read_metadata, read_rows, read_summary
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from labwire.sessions.message_queue import MessageQueue
+from labwire.sessions.record.message_queue import MessageQueue
 from labwire.sessions.sink import ClockChange
 
 CHANGE = ClockChange(0.0, 5.0, 3.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.sessions.jpeg_encoder import JpegEncoder
-from labwire.sessions.picture_message import BadPictureError, PictureMessage, read_picture
+from labwire.sessions.pictures.jpeg_encoder import JpegEncoder
+from labwire.sessions.pictures.picture_message import BadPictureError, PictureMessage, read_picture
 from labwire.wire.bus_message import encode_payload
 from tests.sessions.making import jpeg, picture_parts
 

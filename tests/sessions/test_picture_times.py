@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from labwire.sessions.picture_times import PictureTimes
+from labwire.sessions.pictures.picture_times import PictureTimes
 
 
 def test_pts_are_exact() -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.sessions.pldata import encode_record_head, encode_topic, read_records
-from labwire.sessions.pldata_repair import repair_pldata
+from labwire.sessions.player.pldata import encode_record_head, encode_topic, read_records
+from labwire.sessions.player.pldata_repair import repair_pldata
 from labwire.wire.bus_message import encode_payload
 from tests.sessions.player import load_data
 

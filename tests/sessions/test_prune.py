@@ -11,10 +11,10 @@ import pytest
 
 from labwire.errors import UsageError
 from labwire.operations.session_check import Pruned
+from labwire.sessions.check.prune import prune_sessions
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RetentionConfig
 from labwire.sessions.folder import list_sessions
-from labwire.sessions.prune import prune_sessions
-from labwire.sessions.verify import verify_session
 from tests.sessions.recorded import record_session
 
 NOW_US = 1_800_000_000_000_000

@@ -8,9 +8,9 @@ import pytest
 from labwire.clock import monotonic_s
 from labwire.errors import DiskLowError, InvalidNameError, LabwireError, StateError
 from labwire.sessions import events
-from labwire.sessions.bus_log import BusLog
-from labwire.sessions.player_format import PlayerFolder
-from labwire.sessions.recording import State
+from labwire.sessions.log.bus_log import BusLog
+from labwire.sessions.player.player_format import PlayerFolder
+from labwire.sessions.record.recording import State
 from tests.sessions.lab import Lab, manifest_of
 from tests.sessions.logs import read_messages, read_metadata, read_rows
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for

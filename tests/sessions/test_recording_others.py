@@ -7,8 +7,8 @@ import pytest
 from labwire.clock import monotonic_s
 from labwire.errors import ConfigError, DeviceError
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
-from labwire.sessions.bus_log import BusLog
-from labwire.sessions.recording import State
+from labwire.sessions.log.bus_log import BusLog
+from labwire.sessions.record.recording import State
 from tests.sessions.lab import Lab, manifest_of
 from tests.sessions.logs import read_messages
 

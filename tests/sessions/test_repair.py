@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from labwire.clock import RigClock, monotonic_s
 from labwire.errors import CancelledError, NotFoundError, StateError
 from labwire.operations.recording import RepairProgress
+from labwire.sessions.check.repair import repair_session
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import list_sessions
 from labwire.sessions.manifest import read_manifest, write_manifest
-from labwire.sessions.recording import SessionRecorder
-from labwire.sessions.repair import repair_session
+from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.logs import read_messages
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
 from tests.sessions.player import check_folder, load_data, load_info, load_video

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from labwire.errors import NotFoundError, ProtocolError
-from labwire.sessions.player_format import encode_info
-from labwire.sessions.pldata import encode_record_head, encode_topic
-from labwire.sessions.replay_source import open_source
-from labwire.sessions.replayed_frames import ReplayedFrames
+from labwire.sessions.player.player_format import encode_info
+from labwire.sessions.player.pldata import encode_record_head, encode_topic
+from labwire.sessions.replay.replay_source import open_source
+from labwire.sessions.replay.replayed_frames import ReplayedFrames
 from tests.sessions.making import START, jpeg, picture_parts
 from tests.sessions.recorded import STEP_S, record_session
 

@@ -10,8 +10,8 @@ import pytest
 
 from labwire.errors import DeviceError, UsageError
 from labwire.operations.replay import ReplayStatus
-from labwire.sessions.replay_source import ReplaySource, Timed
-from labwire.sessions.replayer import Replayer
+from labwire.sessions.replay.replay_source import ReplaySource, Timed
+from labwire.sessions.replay.replayer import Replayer
 from tests.sessions.making import wait_for
 
 

@@ -12,13 +12,13 @@ from labwire.clock import monotonic_s
 from labwire.errors import DeviceError
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
 from labwire.sessions import events
+from labwire.sessions.check.housekeeping import Housekeeper, Kept, keep_house
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RetentionConfig
 from labwire.sessions.folder import list_sessions
-from labwire.sessions.housekeeping import Housekeeper, Kept, keep_house
-from labwire.sessions.log_reader import LogReader
+from labwire.sessions.log.log_reader import LogReader
 from labwire.sessions.manifest import read_manifest
-from labwire.sessions.recording import State
-from labwire.sessions.verify import verify_session
+from labwire.sessions.record.recording import State
 from tests.sessions.lab import Lab
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
 from tests.sessions.recorded import record_session
@@ -95,7 +95,7 @@ def test_a_next_session_that_cannot_be_begun_leaves_the_old_one_running(
     def fail(*_: object) -> None:
         raise DeviceError("no room for a folder")
 
-    monkeypatch.setattr("labwire.sessions.recording.create_session_folder", fail)
+    monkeypatch.setattr("labwire.sessions.record.recording.create_session_folder", fail)
     wait_for(lambda: events.STREAM_FAILED in lab.kinds())
     assert recorder.put(datum("a", 1.0), monotonic_s())
     assert "no room for a folder" in str(lab.events[-1][1]["reason"])

@@ -12,8 +12,8 @@ import pytest
 
 import labwire
 from labwire.errors import NotFoundError
-from labwire.sessions.session_reader import Session
-from labwire.sessions.video_reader import RecordedPictures
+from labwire.sessions.pictures.video_reader import RecordedPictures
+from labwire.sessions.reading.session_reader import Session
 from tests.sessions.lab import Lab
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
 from tests.sessions.recorded import STEP_S, record_session

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.sessions.manifest import read_manifest
-from labwire.sessions.overview import overview_of
+from labwire.sessions.reading.overview import overview_of
+from labwire.sessions.reading.time_axis import AxisStart, TimeAxis
 from labwire.sessions.sink import ClockChange
-from labwire.sessions.time_axis import AxisStart, TimeAxis
 from tests.sessions.recorded import STEP_S, record_session
 
 START = AxisStart(monotonic_s=100.0, rig_time_s=1000.0, epoch_ns=1_700_000_000_000_000_000)

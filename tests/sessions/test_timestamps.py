@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labwire.sessions import timestamps
-from labwire.sessions.timestamps import TimestampFile, encode_header, header_count, read_timestamps
+from labwire.sessions.player import timestamps
+from labwire.sessions.player.timestamps import TimestampFile, encode_header, header_count, read_timestamps
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 123_456_789])

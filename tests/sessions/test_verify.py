@@ -15,11 +15,11 @@ from labwire.errors import CancelledError, NotFoundError, StateError
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import Gap, Verified
 from labwire.sessions import verified_file
-from labwire.sessions.clock_log import ClockLog
+from labwire.sessions.check.repair import repair_session
+from labwire.sessions.check.verify import verify_session
+from labwire.sessions.log.clock_log import ClockLog
 from labwire.sessions.manifest import manifest_schema, read_manifest
-from labwire.sessions.repair import repair_session
-from labwire.sessions.session_reader import open_session
-from labwire.sessions.verify import verify_session
+from labwire.sessions.reading.session_reader import open_session
 from tests.sessions.lab import Lab
 from tests.sessions.making import START, datum
 from tests.sessions.recorded import STEP_S, record_session
@@ -210,11 +210,11 @@ def test_the_manifest_fits_its_schema_and_has_the_clocks(good: Path) -> None:
 
 
 def test_drift_is_told_after_a_minute_and_readings_stay_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.sessions.clock_log.MAX_READINGS", 8)
+    monkeypatch.setattr("labwire.sessions.log.clock_log.MAX_READINGS", 8)
     now_s = START.start_monotonic_s
-    monkeypatch.setattr("labwire.sessions.clock_log.monotonic_s", lambda: now_s)
+    monkeypatch.setattr("labwire.sessions.log.clock_log.monotonic_s", lambda: now_s)
     monkeypatch.setattr(
-        "labwire.sessions.clock_log.epoch_us",
+        "labwire.sessions.log.clock_log.epoch_us",
         lambda: START.start_epoch_us + round((now_s - START.start_monotonic_s) * (1e6 + 50)),
     )
     clocks = ClockLog(START)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from labwire.errors import DeviceError
 from labwire.sessions.file_names import FileNames
-from labwire.sessions.mp4_format import scan_fragments
+from labwire.sessions.pictures.mp4_format import scan_fragments
+from labwire.sessions.pictures.video import PictureVideos
+from labwire.sessions.pictures.video_file import VideoFile
+from labwire.sessions.pictures.video_repair import is_finished, repair_video
 from labwire.sessions.sink import ClockChange
-from labwire.sessions.video import PictureVideos
-from labwire.sessions.video_file import VideoFile
-from labwire.sessions.video_repair import is_finished, repair_video
 from tests.sessions.making import START, jpeg, picture_parts, session_in, wait_for
 from tests.sessions.player import load_video
 
@@ -183,7 +183,7 @@ def test_a_failing_disk_ends_the_videos_and_says_so(
 
     assert take(videos, 0)
     wait_for(lambda: videos.counters().written == 1)
-    monkeypatch.setattr("labwire.sessions.video_file.append_whole", fail)
+    monkeypatch.setattr("labwire.sessions.pictures.video_file.append_whole", fail)
     assert take(videos, 1)
     wait_for(lambda: videos.failure is not None)
     assert not take(videos, 2)

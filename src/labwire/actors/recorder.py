@@ -29,11 +29,11 @@ from labwire.operations.recording import (
 )
 from labwire.operations.session_check import Verified
 from labwire.sessions import events
+from labwire.sessions.check.housekeeping import Housekeeper
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
-from labwire.sessions.housekeeping import Housekeeper
-from labwire.sessions.recording import SessionRecorder
-from labwire.sessions.recording import State as RecorderState
+from labwire.sessions.record.recording import SessionRecorder
+from labwire.sessions.record.recording import State as RecorderState
 
 _SLICE_MS = 100
 _STATE_S = 1.0

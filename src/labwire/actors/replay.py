@@ -11,9 +11,9 @@ from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.names import FRAME
 from labwire.operations.replay import Replay, ReplayStatus
 from labwire.picture import FORMATS
-from labwire.sessions.replay_source import open_source
-from labwire.sessions.replayed_frames import ReplayedFrames
-from labwire.sessions.replayer import Replayer
+from labwire.sessions.replay.replay_source import open_source
+from labwire.sessions.replay.replayed_frames import ReplayedFrames
+from labwire.sessions.replay.replayer import Replayer
 from labwire.strict import Strict
 
 _STATE_S = 1.0

@@ -38,7 +38,7 @@ def export(
         connection: The rig to talk to.
     """
     from labwire.cli.progress import progress_bar
-    from labwire.sessions.export import export_session
+    from labwire.sessions.reading.export import export_session
 
     folder = find_folder(session, None, root, connection)
     target = out or Path(f"{folder.parent.name}_{folder.name}_{to}".replace(" ", "_"))

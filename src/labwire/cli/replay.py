@@ -76,8 +76,8 @@ def check_replay(folder: Path, *, speed: float, from_s: float) -> None:
         NotFoundError: It is no recording.
         UsageError: It is not as long, or there is no such speed.
     """
-    from labwire.sessions.replay_source import open_source
-    from labwire.sessions.replayer import Replayer
+    from labwire.sessions.replay.replay_source import open_source
+    from labwire.sessions.replay.replayer import Replayer
 
     source = open_source(folder)
     try:

@@ -12,8 +12,8 @@ from labwire.cli.show import make_table, show, table_of
 from labwire.cli.units import size
 from labwire.operations.recording import Repaired
 from labwire.operations.session_check import FileCheck, Gap, NumberedTopic, Pruned, Verified
-from labwire.sessions.export import Exported
-from labwire.sessions.overview import Overview
+from labwire.sessions.reading.export import Exported
+from labwire.sessions.reading.overview import Overview
 
 _SHOWN_GAPS = 20
 

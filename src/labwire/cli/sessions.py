@@ -100,7 +100,7 @@ def repair_here(folder: Path, *, quiet: bool = False) -> Repaired:
         DeviceError: The disk fails.
     """
     from labwire.cli.progress import progress_bar
-    from labwire.sessions.repair import repair_session
+    from labwire.sessions.check.repair import repair_session
 
     try:
         with progress_bar(quiet=quiet) as report:
@@ -121,7 +121,7 @@ def show_session(
         connection: The rig to talk to.
     """
     from labwire.cli.session_text import show_overview
-    from labwire.sessions.overview import overview_of
+    from labwire.sessions.reading.overview import overview_of
 
     overview = overview_of(find_folder(session, rig, root, connection))
     if connection.json:
@@ -177,7 +177,7 @@ def _folders(sessions: tuple[str, ...], *, everything: bool, root: Path | None, 
 
 def _verify_here(folder: Path, *, quiet: bool) -> Verified:
     from labwire.cli.progress import progress_bar
-    from labwire.sessions.verify import verify_session
+    from labwire.sessions.check.verify import verify_session
 
     with progress_bar(quiet=quiet) as report:
         return verify_session(folder, report=report)
@@ -208,8 +208,8 @@ def prune(
         connection: The rig to talk to.
     """
     from labwire.clock import epoch_us
+    from labwire.sessions.check.prune import prune_sessions
     from labwire.sessions.config import RetentionConfig
-    from labwire.sessions.prune import prune_sessions
 
     place = any_place(rig, root, connection)
     limits = place.retention

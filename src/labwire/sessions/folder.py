@@ -16,9 +16,9 @@ from labwire.errors import DeviceError, InvalidNameError, LabwireError, NotFound
 from labwire.names import check_session_name
 from labwire.operations.recording import SessionSummary
 from labwire.sessions import manifest as manifests
-from labwire.sessions.bus_log import FILE_NAME as LOG_FILE
-from labwire.sessions.bus_log import STREAM as LOG_STREAM
 from labwire.sessions.lock import is_locked
+from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
+from labwire.sessions.log.bus_log import STREAM as LOG_STREAM
 
 _MAX_DEPTH = 8  # of a session below the root
 _MAX_NUMBER = 100_000

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from labwire.operations.recordable import Recordable, StreamCounters
-from labwire.sessions.picture_message import PictureMessage
+from labwire.sessions.pictures.picture_message import PictureMessage
 from labwire.wire.bus_message import Header
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from labwire.client.rig import Rig
 from labwire.errors import NotFoundError, QueueFullError, TooLargeError, UsageError
-from labwire.sessions.overview import Overview
-from labwire.sessions.session_reader import Session, open_session
+from labwire.sessions.reading.overview import Overview
+from labwire.sessions.reading.session_reader import Session, open_session
 from labwire.web.answer import Answer, answer
 from labwire.web.series import Series, read_path, value_at
 

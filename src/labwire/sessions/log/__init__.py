@@ -1,0 +1,1 @@
+"""The log of a session, bus.mcap: written as it comes, read, repaired."""

@@ -1,0 +1,1 @@
+"""The folder that Pupil Player opens, beside the log."""

@@ -1,0 +1,1 @@
+"""A session, or a recording of Pupil Player, back onto a bus."""
