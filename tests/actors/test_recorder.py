@@ -6,10 +6,11 @@ import os
 import signal
 from pathlib import Path
 
+from labwire.client import Rig
 from labwire.errors import DeadlineError
 from labwire.sessions.manifest import read_manifest
 from labwire.testing.rig import running_rig
-from tests.bus.fake_hub import LIMIT_S
+from tests.bus.fake_hub import LIMIT_S, wait_until
 
 RIG = """
 [sources.eyes]
@@ -133,3 +134,46 @@ def test_require_is_all_or_nothing(tmp_path: Path) -> None:
         assert [(failure.stream, "already" in failure.reason) for failure in started.failed] == [("scale", True)]
         assert "bus" in started.started
         rig.record.stop()
+
+
+def killed(rig: Rig, name: str) -> None:
+    """Kill an actor, and return when that has been noticed."""
+
+    def pid() -> int | None:
+        return next(actor.pid for actor in rig.actors.list() if actor.name == name)
+
+    before = pid()
+    assert before
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: pid() != before)
+
+
+SLOW_TO_COME_BACK = """
+    def on_start(self):
+        if self.context.incarnation:
+            import time
+            time.sleep(0.5)
+"""
+NEVER_COMES_BACK = """
+    def on_start(self):
+        if self.context.incarnation:
+            raise RuntimeError("broken")
+"""
+
+
+def test_who_is_just_starting_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE + SLOW_TO_COME_BACK)
+    with running_rig(tmp_path, RIG) as running, running.connect() as rig:
+        killed(rig, "scale")
+        wait_until(lambda: any(actor.state == "starting" for actor in rig.actors.list()))
+        started = rig.record.start("early")
+        assert (started.failed, "scale" in started.started) == ([], True)
+
+
+def test_who_has_died_is_named(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE + NEVER_COMES_BACK)
+    with running_rig(tmp_path, RIG) as running, running.connect() as rig:
+        killed(rig, "scale")
+        started = rig.record.start("without it")
+        assert [failure.stream for failure in started.failed] == ["scale"]
+        assert "scale" not in started.started

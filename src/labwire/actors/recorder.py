@@ -36,6 +36,8 @@ from labwire.sessions.record.recording import SessionRecorder
 from labwire.sessions.record.recording import State as RecorderState
 
 _SLICE_MS = 100
+_STARTERS_LIMIT_S = 3.0
+_STARTERS_STEP_S = 0.05
 _STATE_S = 1.0
 _JUST_NOW_S = 60.0
 """A session that was cut off longer ago is not what this recorder's forerunner died of."""
@@ -168,7 +170,10 @@ class Recorder(Actor, Recording):
 
     def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
         """See `Recording.start`."""
+        absent = self._wait_for_starters()
         started = self._recorder.start(name, require=require)
+        for actor in absent:
+            self.log.warning("%s is still starting; if it records, it is not in %s", actor, started.rec_path)
         self._started_s = time.monotonic()
         self.log.info("recording to %s", started.rec_path)
         for failure in started.failed:
@@ -295,6 +300,16 @@ class Recorder(Actor, Recording):
         rate = (written_bytes - before_bytes) / max(now_s - before_s, 1e-3)
         left_bytes = max(0, free_bytes - self.options.disk_stop_bytes)
         return left_bytes / rate / 3600 if rate > 0 and before_bytes else None
+
+    def _wait_for_starters(self) -> list[str]:
+        """Give actors that have just been started the time to join; return the names of those that have not."""
+        actors, myself = self.service_of(Actors, timeout_s=2.0), self.context.name
+        until_s = time.monotonic() + _STARTERS_LIMIT_S
+        while starting := [a.name for a in actors.list() if a.state == "starting" and a.name != myself]:
+            if time.monotonic() > until_s:
+                break
+            time.sleep(_STARTERS_STEP_S)
+        return starting
 
     def _find_recordables(self) -> dict[str, Recordable]:
         """Return the other actors that can be recorded, as they are in the rig now."""

@@ -24,7 +24,7 @@ class ActorStatus(msgspec.Struct, frozen=True):
     restarts: int = 0
     uptime_s: float = 0.0
     services: list[str] = []
-    """Operations it offers, by service."""
+    """Operations it offers, by service; of one that starts again, what it offered before."""
     last_error: str = ""
     host: str = ""
     """Computer that it runs on; empty: the rig's own."""

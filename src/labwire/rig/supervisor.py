@@ -83,7 +83,7 @@ class Child:
             self.process.pid if self.process else None,
             self.restarts,
             time.monotonic() - self.started_s if self.process else 0.0,
-            self.services,
+            [] if self.state is State.STOPPED else self.services,
             self.last_error,
         )
 
@@ -222,7 +222,7 @@ class Supervisor:
         self._loop.unwatch(_stderr_of(process))
         os.close(child.pidfd)
         _close_pipes(process)
-        child.process, child.services = None, []
+        child.process = None
         self._cancel_timers(child)
         asked, child.state = child.state is State.STOPPING, State.STOPPED
         if asked and code < 0:
