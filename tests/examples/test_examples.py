@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import zmq
 from labwire.operations.detectors import Detectors
 from labwire.testing import wait_until
 from labwire.wire.bus_message import decode_payload
+from tests.examples.rigs import of_this_test
 from tests.rig_fixture import RunningRig, running_rig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -79,17 +79,6 @@ def test_every_rig_is_started() -> None:
     assert {path.stem for path in (EXAMPLES / "rigs").glob("*.toml")} == {
         *("bench", "eye-tracking", "vitals", "beamline", "everything"),
     }
-
-
-def of_this_test(name: str) -> str:
-    """Return an example with ports that are free, and names that other runs of the tests do not have."""
-    text = (EXAMPLES / "rigs" / f"{name}.toml").read_text()
-    for instrument in ("DMM1", "SCOPE1", "CRASH1"):
-        text = text.replace(instrument, f"{instrument}x{os.getpid()}")
-    for port in ("9100", "5400"):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.getsockname()[1]}")
-    return text.replace("[recorder]", "[recorder]\ndisk_warn_bytes = 0\ndisk_stop_bytes = 0")
 
 
 @pytest.mark.parametrize(
