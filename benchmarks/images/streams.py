@@ -33,16 +33,22 @@ class WriterProcess:
         self._pusher = TcpPusher(TcpStreamConfig(address="tcp://127.0.0.1:*"))
         self._stream = ImageStream(self._pusher)
         self._number = 0
-        command = ["write", self._pusher.address, "-o", str(folder), "--overwrite", "--json", *options]
+        self._folder = folder
+        command = ["write", self._pusher.address, "-o", str(folder), "--json", *options]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "labwire", *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         self._pusher.wait_for_writers(1, _LIMIT_S)
 
     def measure(self, images: int, array: Array) -> Measured:
-        """Send a run, from START until all is acknowledged."""
+        """Send a run, from START until all is acknowledged and its files have their names.
+
+        They are removed afterwards, as plain `write()`'s is: to replace those of the run before would take the time in
+        which a file system frees them.
+        """
         self._number += 1
-        start = start_of(self._number, images, array)
+        prefix = f"{self._process.pid}_{self._number}"
+        start = start_of(self._number, images, array, prefix=prefix)
         data = {"default": array}
         began_s, used_s = time.perf_counter(), self._cpu_s()
         self._stream.start(start)
@@ -52,6 +58,8 @@ class WriterProcess:
         measured = Measured(time.perf_counter() - began_s, self._cpu_s() - used_s)
         if not result.ok:
             raise RuntimeError(str(result.error()))
+        for path in self._folder.glob(f"{prefix}_*"):
+            path.unlink()
         return measured
 
     def _cpu_s(self) -> float:
@@ -115,7 +123,7 @@ class PreviewLatency:
         self.close()
 
 
-def start_of(run_number: int, images: int, array: Array) -> StartMessage:
+def start_of(run_number: int, images: int, array: Array, *, prefix: str = "benchmark") -> StartMessage:
     """Return START of a run."""
     height, width = array.shape
     return StartMessage(
@@ -124,7 +132,7 @@ def start_of(run_number: int, images: int, array: Array) -> StartMessage:
         number_of_images=images,
         image_size_x=width,
         image_size_y=height,
-        user_data=encode_user_data(UserData(file_prefix="benchmark", images_per_file=IMAGES_PER_FILE)),
+        user_data=encode_user_data(UserData(file_prefix=prefix, images_per_file=IMAGES_PER_FILE)),
     )
 
 
