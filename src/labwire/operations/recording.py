@@ -56,6 +56,10 @@ class SessionSummary(msgspec.Struct, frozen=True):
     """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
     size_bytes: int
     messages: int
+    gaps: int = 0
+    """Missing by their numbers: lost before they reached the recorder."""
+    dropped: int = 0
+    """Reached it and could not be written."""
 
 
 class RepairProgress(msgspec.Struct, frozen=True):

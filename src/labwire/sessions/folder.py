@@ -174,6 +174,8 @@ def _summarize(root: Path, folder: Path) -> SessionSummary:
         state=state,
         size_bytes=size_bytes,
         messages=log.written if log else 0,
+        gaps=sum(stream.gaps for stream in manifest.counters.values()),
+        dropped=sum(stream.dropped for stream in manifest.counters.values()),
     )
 
 

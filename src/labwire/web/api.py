@@ -10,8 +10,10 @@ import msgspec
 from labwire.client.rig import Rig
 from labwire.errors import NotFoundError, RefusedError, TooLargeError, UsageError
 from labwire.names import check_subject, check_topic
+from labwire.operations.job import Job
 from labwire.operations.service import Service
 from labwire.web.answer import Answer, answer
+from labwire.web.exports import ExportRequest, Exports
 from labwire.web.jobs import Jobs
 from labwire.web.routes import MAX_BODY_BYTES, Route, find_route, read_json, timeout_s
 from labwire.web.session_files import WHAT, SessionFiles
@@ -74,6 +76,7 @@ class Api:
         self._rig, self._read_only, self._log = rig, read_only, log
         self.jobs = Jobs()
         self.sessions = SessionFiles(rig)
+        self.exports = Exports()
 
     def handle(self, request: Request) -> Answer:
         """Answer a request.
@@ -92,8 +95,8 @@ class Api:
                 _no_query(request)
                 self._may_change("jobs.cancel", {"job": job}, request.caller)
                 return answer(self.jobs.cancel(job))
-            case ["session", what] if request.method == "GET":
-                return self.sessions.handle(what, _single(request))
+            case ["session", what]:
+                return self._session(what, request)
             case ["notify"] if request.method == "POST":
                 return self._notify(request)
             case ["publish"] if request.method == "POST":
@@ -112,9 +115,9 @@ class Api:
                 return ["GET"]
             case ["jobs", _, "cancel"]:
                 return ["POST"]
-            case ["session", what] if what in WHAT:
+            case ["session", what] if what in {*WHAT, "exported"}:
                 return ["GET"]
-            case ["notify"] | ["publish"]:
+            case ["session", "export"] | ["notify"] | ["publish"]:
                 return ["POST"]
             case [service, name]:
                 try:
@@ -139,10 +142,31 @@ class Api:
             service: Service = self._rig.service(route.service, timeout_s=limit_s)
             return getattr(service, row.name)(**msgspec.structs.asdict(asked))
 
-        if row.progress is None:
-            return answer(call())
-        status = self.jobs.start(row.full_name, call)
+        return answer(call()) if row.progress is None else self._begin(row.full_name, call)
+
+    def _begin(self, operation: str, call: Callable[[], Job[Any, Any]]) -> Answer:
+        status = self.jobs.start(operation, call)
         return answer(status, 202, Location=f"/api/jobs/{status.id}")
+
+    def _session(self, what: str, request: Request) -> Answer:
+        match what:
+            case "export":
+                return self._export(request)
+            case "exported":
+                return self._exported(_single(request))
+            case _:
+                return self.sessions.handle(what, _single(request))
+
+    def _export(self, request: Request) -> Answer:
+        asked = _decoded(request, ExportRequest)
+        folder = self.sessions.folder_of(asked.session)
+        self._may_change("session.export", asked, request.caller)  # it fills the disk
+        return self._begin("session.export", lambda: self.exports.begin(folder, asked))
+
+    def _exported(self, query: dict[str, str]) -> Answer:
+        if set(query) != {"export"}:
+            raise UsageError("/api/session/exported takes export")
+        return self.exports.download(query["export"])
 
     def _notify(self, request: Request) -> Answer:
         asked = _decoded(request, NotifyRequest)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from labwire.errors import InternalError, LabwireError, NotFoundError, QueueFullError
-from labwire.operations.job import Job
+from labwire.operations.job import Job, LocalJob
 
 MAX_RUNNING = 16
 """Further ones are refused."""
@@ -61,8 +61,11 @@ class _Entry:
 
     def follow(self) -> None:
         try:
+            if isinstance(self.job, LocalJob):
+                self.result = self.job.run(self._take)
+                return
             for report in self.job.progress():
-                self.reports, self.progress = self.reports + 1, report
+                self._take(report)
             self.result = self.job.result()
         except LabwireError as error:
             self.error = error
@@ -70,6 +73,9 @@ class _Entry:
             self.error = InternalError(f"{self.operation}: {error!r}")
         finally:
             self.ended_s = time.monotonic()
+
+    def _take(self, report: Any) -> None:
+        self.reports, self.progress = self.reports + 1, report
 
     @property
     def state(self) -> Literal["running", "done", "failed", "cancelled"]:
@@ -102,7 +108,7 @@ class Jobs:
         self._lock = threading.Lock()
 
     def start(self, operation: str, begin: Callable[[], Job[Any, Any]]) -> JobStatus:
-        """Begin work and follow it.
+        """Begin work and follow it: the rig's, or some of this process.
 
         Raises:
             QueueFullError: Too much runs already.

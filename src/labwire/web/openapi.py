@@ -10,19 +10,23 @@ import msgspec
 
 from labwire.errors import (
     DeadlineError,
+    DiskLowError,
     LabwireError,
     NotFoundError,
     PeerGoneError,
     ProtocolError,
     QueueFullError,
+    StateError,
     TooLargeError,
     codes_of,
 )
 from labwire.operations.service import Service
+from labwire.sessions.reading.export import ExportProgress
 from labwire.strict import help_of
 from labwire.version import __version__
 from labwire.web.answer import PROBLEM, Problem, title_of
 from labwire.web.api import NotifyRequest, PublishRequest, Sent
+from labwire.web.exports import ExportReady, ExportRequest
 from labwire.web.jobs import JobStatus
 from labwire.web.routes import ALWAYS, Route, arguments_of, routes
 from labwire.web.session_files import Activity, SessionView, Trace
@@ -68,6 +72,7 @@ def openapi() -> Tree:
 
 def _kinds(rows: Iterable[Route]) -> list[Any]:
     kinds: list[Any] = [Problem, JobStatus, NotifyRequest, PublishRequest, Sent, SessionView, Activity, Trace]
+    kinds += [ExportRequest, ExportProgress, ExportReady]
     for route in rows:
         row = route.operation
         kinds += [row.request, row.reply, *([row.progress] if row.progress is not None else [])]
@@ -178,6 +183,7 @@ def _further_paths() -> dict[str, Tree]:
             | {"parameters": [job], "responses": {"200": one, **missing}}
         },
         **_of_sessions(),
+        **_exports(),
         "/api/notify": _sending("notify", "Send a notification to all actors.", "NotifyRequest"),
         "/api/publish": _sending("publish", "Put a message on the bus.", "PublishRequest"),
     }
@@ -208,6 +214,38 @@ def _of_sessions() -> dict[str, Tree]:
             }
         }
         for name, summary, more, content in rows
+    }
+
+
+def _exports() -> dict[str, Tree]:
+    """Return the paths that write a session in the formats of other tools."""
+    about = "The job's result says under which `id` it can be downloaded; only the newest exports are kept."
+    export = {"name": "export", "in": "query", "required": True, "schema": _TEXT}
+    return {
+        "/api/session/export": {
+            "post": _plain_operation("session.export", "Write a session in a format of other tools.")
+            | {
+                "description": about,
+                "requestBody": _body(_ref("ExportRequest"), required=True),
+                "responses": {
+                    "202": _response("Begun: a job.", _ref("JobStatus")),
+                    **_problems((*ALWAYS, NotFoundError, StateError, QueueFullError, TooLargeError, DiskLowError)),
+                },
+                "x-labwire-progress": _ref("ExportProgress"),
+                "x-labwire-result": _ref("ExportReady"),
+                "x-labwire-changes": True,
+            }
+        },
+        "/api/session/exported": {
+            "get": _plain_operation("session.exported", "Return what an export wrote.")
+            | {
+                "parameters": [export],
+                "responses": {
+                    "200": {"description": "Here it is.", "content": {"application/octet-stream": {}}},
+                    **_problems((*ALWAYS, NotFoundError)),
+                },
+            }
+        },
     }
 
 

@@ -100,6 +100,7 @@ class WebServer:
         """End it: open connections are closed, jobs cancelled."""
         self.api.jobs.cancel_all()
         self.api.sessions.close()
+        self.api.exports.close()
         self._server.should_exit = True
         self._server.force_exit = True
         if self._thread.is_alive():

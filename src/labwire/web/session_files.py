@@ -77,12 +77,12 @@ class SessionFiles:
             NotFoundError: There is no such session, topic or file.
             UsageError: The query makes no sense.
             TooLargeError: The session is too long to be read as a whole.
-        QueueFullError: Too many are read already.
+            QueueFullError: Too many are read already.
         """
         if what not in WHAT:
             raise NotFoundError(f"nothing is at /api/session/{what[:40]}; there are: {', '.join(WHAT)}")
         given = dict(query)
-        folder = self._folder(given.pop("session", ""))
+        folder = self.folder_of(given.pop("session", ""))
         match what, sorted(given):
             case "activity", []:
                 with self._read_through(folder) as session:
@@ -109,7 +109,12 @@ class SessionFiles:
                 self._open[1].close()
             self._open = None
 
-    def _folder(self, name: str) -> Path:
+    def folder_of(self, name: str) -> Path:
+        """Return where a session is.
+
+        Raises:
+            NotFoundError: There is none of that name, or not on this computer.
+        """
         now_s = time.monotonic()
         if name not in self._paths or now_s - self._asked_s > _KNOWN_S:
             self._paths = {row.name: Path(row.path) for row in self._rig.record.list()}

@@ -1,0 +1,185 @@
+"""Sessions in the formats of other tools, made for a browser: written to a temporary folder, then downloaded."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from labwire.errors import CancelledError, DiskLowError, NotFoundError, QueueFullError, StateError
+from labwire.operations.job import LocalJob
+from labwire.sessions.lock import is_locked
+from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
+from labwire.sessions.manifest import RECORDING, read_manifest
+from labwire.sessions.reading.export import MCAP_FILE, ExportProgress, Format, export_session
+from labwire.web.answer import Answer
+
+MAX_AT_ONCE = 2
+"""Exports that are made at a time; further ones are refused."""
+MAX_KEPT = 4
+"""Exports that wait to be downloaded; the oldest goes first."""
+_ROOM = 2.0
+"""Room that an export must find, in sizes of the session: its files, and once more while they are packed."""
+_COPY_BYTES = 1 << 20
+_BYTES = "application/octet-stream"
+
+
+class ExportRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A session to be written in a format of other tools."""
+
+    session: Annotated[str, msgspec.Meta(min_length=1, max_length=240, pattern="^[^\\x00-\\x1f\\x7f]*$")]
+    """Name and running number as ``record.list`` gives them."""
+    to: Format
+
+
+class ExportReady(msgspec.Struct, frozen=True):
+    """An export that can be downloaded: ``/api/session/exported?export=<id>``."""
+
+    id: str
+    name: str
+    """Of the file: ``pilot_003_parquet.zip``."""
+    size_bytes: int
+    messages: int
+    skipped: int
+    """Messages whose payload is no map: they stand in the log only."""
+    tables: int
+
+
+class Exports:
+    """Makes exports and keeps the newest until the server ends. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._folder: Path | None = None
+        self._files: dict[str, Path] = {}
+        self._running = 0
+        self._closed = False
+
+    def begin(self, folder: Path, request: ExportRequest) -> LocalJob[ExportProgress, ExportReady]:
+        """Return the work of exporting a session.
+
+        Raises:
+            StateError: It is still being recorded.
+            QueueFullError: Too many are made already.
+            DiskLowError: There is no room for it.
+        """
+        if read_manifest(folder).state == RECORDING and is_locked(folder / LOG_FILE):
+            raise StateError(f"{request.session} is being recorded: stop it first", session=request.session)
+        with self._lock:
+            if self._closed:
+                raise StateError("the web server ends: nothing is exported any more")
+            if self._running >= MAX_AT_ONCE:
+                raise QueueFullError(f"{MAX_AT_ONCE} exports are made already: wait for one, or cancel one")
+            if self._folder is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="labwire-exports-"))
+            _check_room(folder, self._folder)
+            self._running += 1
+            place = self._folder / secrets.token_hex(8)
+
+        def work(report: Callable[[ExportProgress], None], cancelled: Callable[[], bool]) -> ExportReady:
+            try:
+                ready, path = _export(folder, place, request, report, lambda: cancelled() or self._closed)
+                self._keep(place.name, path)
+            except BaseException:
+                shutil.rmtree(place, ignore_errors=True)
+                raise
+            else:
+                return ready
+            finally:
+                with self._lock:
+                    self._running -= 1
+
+        return LocalJob(work)
+
+    def download(self, export: str) -> Answer:
+        """Return the file of an export.
+
+        Raises:
+            NotFoundError: It is not there, or not any more.
+        """
+        with self._lock:
+            path = self._files.get(export)
+        if path is None:
+            raise NotFoundError(
+                f"there is no export {export[:40]!r}: only the newest {MAX_KEPT} are kept; make it again"
+            )
+        return Answer(200, b"", _BYTES, file=str(path))
+
+    def close(self) -> None:
+        """Remove all files; what is being made ends."""
+        with self._lock:
+            self._closed = True
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _keep(self, name: str, path: Path) -> None:
+        with self._lock:
+            if self._closed:
+                raise CancelledError("the web server ends")
+            self._files[name] = path
+            while len(self._files) > MAX_KEPT:
+                oldest = self._files.pop(next(iter(self._files)))
+                shutil.rmtree(oldest.parent, ignore_errors=True)
+
+
+def _export(
+    folder: Path,
+    place: Path,
+    request: ExportRequest,
+    report: Callable[[ExportProgress], None],
+    cancelled: Callable[[], bool],
+) -> tuple[ExportReady, Path]:
+    stem = f"{folder.parent.name}_{folder.name}".replace(" ", "_")
+    out = place / "files"
+    exported = export_session(folder, out, to=request.to, report=report, cancelled=cancelled)
+    if request.to == "mcap":
+        path = (out / MCAP_FILE).rename(place / f"{stem}.mcap")
+    else:
+        path = place / f"{stem}_{request.to}.zip"
+        _pack(out, path, report, cancelled)
+    shutil.rmtree(out, ignore_errors=True)
+    size_bytes = path.stat().st_size
+    return ExportReady(
+        place.name, path.name, size_bytes, exported.messages, exported.skipped, len(exported.tables)
+    ), path
+
+
+def _pack(out: Path, target: Path, report: Callable[[ExportProgress], None], cancelled: Callable[[], bool]) -> None:
+    files = sorted(path for path in out.rglob("*") if path.is_file())
+    done, total = 0, sum(path.stat().st_size for path in files)
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in files:
+            # Parquet is compressed already.
+            kind = zipfile.ZIP_STORED if path.suffix == ".parquet" else zipfile.ZIP_DEFLATED
+            about = zipfile.ZipInfo.from_file(path, str(path.relative_to(out)))
+            about.compress_type = kind
+            with path.open("rb") as source, archive.open(about, "w") as sink:
+                while chunk := source.read(_COPY_BYTES):
+                    if cancelled():
+                        raise CancelledError("the export was cancelled while it was packed")
+                    sink.write(chunk)
+                    done += len(chunk)
+                    report(ExportProgress("packs the files", done, total))
+
+
+def _check_room(folder: Path, place: Path) -> None:
+    size = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it has gone meanwhile
+            size += path.stat().st_size
+    free = shutil.disk_usage(place).free
+    if free < _ROOM * size:
+        raise DiskLowError(
+            f"an export of {size} bytes finds only {free} free in {place.parent}: use labwire export, which writes "
+            "where you say",
+            size_bytes=size,
+            free_bytes=free,
+        )
