@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from labwire.errors import CancelledError, NotFoundError, StateError
+from labwire.operations.recordable import StreamDescription
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import Gap, Verified
 from labwire.sessions import verified_file
 from labwire.sessions.check.repair import repair_session
 from labwire.sessions.check.verify import verify_session
 from labwire.sessions.log.clock_log import ClockLog
-from labwire.sessions.manifest import manifest_schema, read_manifest
+from labwire.sessions.manifest import manifest_schema, read_manifest, write_manifest
 from labwire.sessions.reading.session_reader import open_session
 from tests.sessions.lab import Lab
 from tests.sessions.making import START, datum
@@ -269,6 +270,41 @@ def test_images_that_are_not_there_are_missed(good: Path) -> None:
     assert (found.whole, found.images_missing) == (False, 3)
     (data / "run_2.h5").unlink()
     assert "1 of its files are not here" in verify_session(good).problems[0]
+
+
+def test_places_of_images_that_did_not_come_are_no_images(good: Path) -> None:
+    data = note_run(good, 4)
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(data / "run_2.h5", "a") as file:  # the run ended in the middle of the file
+        file["entry/detector/image_stored"] = np.array([1, 0], "u1")
+    found = verify_session(good)
+    assert (found.images, found.problems) == (4, [])
+
+
+@pytest.mark.parametrize("acknowledged", [7, 9])
+def test_images_of_a_writer_that_died_are_found_by_the_name_of_their_run(good: Path, acknowledged: int) -> None:
+    """It acknowledged images and did not live to note them: two in a file, and three in one that it did not finish."""
+    data = note_run(good, 5, run_name="7:good/dead")
+    h5py = pytest.importorskip("h5py")
+    (data / "good").mkdir()
+    for name, count in (("good/dead_data_000002.h5", 2), ("good/dead_data_000004.h5.17.tmp", 3)):
+        with h5py.File(data / name, "w") as file:
+            stack = file.create_dataset("entry/data/data", (4, 4, 3), "u2", chunks=(1, 4, 3))
+            stack[:count] = 1
+            file["entry/detector/image_stored"] = np.array([1] * count + [0] * (4 - count), "u1")
+    offered = acknowledged + 4
+    run = {"run_number": 7, "run_name": "7:good/dead", "images": offered, "missing": 4, "acknowledged": acknowledged}
+    (good / "detector.det1.jsonl").write_text(json.dumps(run) + "\n")
+    described = StreamDescription("disk2", [], about={"folder": str(data)})
+    known = read_manifest(good)
+    write_manifest(good, msgspec.structs.replace(known, streams={**known.streams, "disk2": described}))
+    found = verify_session(good)
+    assert found.images + found.images_missing == offered
+    assert found.images == 7
+    said = " ".join(found.problems)
+    wanted = "4 images were acknowledged by a writer that died before it noted them: 2 are in its files, 2 are not"
+    assert (wanted in said) == (acknowledged == 9)
+    assert ("what it did not finish holds 3: " in said) == (acknowledged == 9)
 
 
 def test_a_run_with_more_files_than_its_line_names_is_counted_by_its_master(good: Path) -> None:

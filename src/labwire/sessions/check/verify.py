@@ -84,7 +84,7 @@ class _Check:
             self._compare(known, log, files)
             dropped = known.counters.get(bus_log.STREAM, StreamCounters()).dropped
         self._progress_of("images of detectors")
-        runs = check_runs(self._folder)
+        runs = check_runs(self._folder, known)
         self._problems += runs.problems
         whole = not self._problems
         count = log.content

@@ -23,6 +23,11 @@ class Stack(NamedTuple):
     """Why its last image cannot be read; empty if it can."""
 
 
+_STORED = "entry/detector/image_stored"
+"""Of our writers: 1 for each place of the file that has its image."""
+_PIXELS = "entry/data/data"
+
+
 def has_h5py() -> bool:
     """Tell whether HDF5 files can be opened here."""
     return find_spec("h5py") is not None
@@ -63,3 +68,27 @@ def stacks_in(path: Path) -> Iterator[Stack]:
     with h5py.File(path, "r") as file:
         file.visititems(look)
     yield from found
+
+
+def count_images(path: Path) -> int:
+    """Return how many images are in a file: places that were kept for images which did not come do not count.
+
+    A file whose images cannot be read, and one that cannot be opened, has none.
+    """
+    try:
+        stacks = list(stacks_in(path))
+        if any(stack.error for stack in stacks):
+            return 0
+        with load_h5py().File(path, "r") as file:
+            if _STORED in file:
+                return int(file[_STORED][()].sum())
+        return max((stack.length for stack in stacks), default=0)
+    except OSError:
+        return 0
+
+
+def count_unfinished(path: Path) -> int:
+    """Return how many images are in a file that its writer did not finish; 0 if it cannot be opened."""
+    with contextlib.suppress(OSError, KeyError), load_h5py().File(path, "r") as file:
+        return int(file[_PIXELS].id.get_num_chunks())
+    return 0

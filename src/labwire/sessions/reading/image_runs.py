@@ -6,13 +6,15 @@ The files stand where the writers put them, usually outside the session's folder
 from __future__ import annotations
 
 import contextlib
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from labwire.sessions.reading.hdf5 import has_h5py, stacks_in
+from labwire.sessions.manifest import Manifest
+from labwire.sessions.reading.hdf5 import count_images, count_unfinished, has_h5py
 
 
 class RunNote(msgspec.Struct, frozen=True):
@@ -20,11 +22,20 @@ class RunNote(msgspec.Struct, frozen=True):
 
     run_number: int
     images: int
+    run_name: str = ""
     missing: int = 0
     failed: int = 0
     files: list[str] = []
     file_count: int = 0
     master_file: str = ""
+    acknowledged: int | None = None
+    """Of a detector: images that writers said they have; None if they do not say."""
+    cancelled: bool = False
+
+    @property
+    def is_writers(self) -> bool:
+        """Whether it is the note of somebody who stored images."""
+        return bool(self.files or self.master_file)
 
 
 class RunsFound(NamedTuple):
@@ -46,38 +57,97 @@ def runs_of(folder: Path) -> Iterator[tuple[str, RunNote]]:
                     yield path.stem, msgspec.json.decode(line, type=RunNote)
 
 
-def check_runs(folder: Path) -> RunsFound:
-    """Open the images' files of all runs of a session, and count."""
+def check_runs(folder: Path, known: Manifest | None = None) -> RunsFound:
+    """Open the images' files of all runs of a session, and count.
+
+    Args:
+        folder: Of the session.
+        known: Its manifest: where its writers store, for runs that one of them did not live to note.
+    """
     images, problems = 0, list[str]()
     missing = {"writer": 0, "detector": 0}
-    can_open = has_h5py()
-    for stream, run in runs_of(folder):
-        missing["writer" if run.files or run.master_file else "detector"] += run.missing + run.failed
-        if not run.files:
-            continue
-        where = f"{stream}: run {run.run_number}"
-        gone = [name for name in (*run.files, run.master_file) if name and not Path(name).is_file()]
-        if gone:
-            problems.append(f"{where}: {len(gone)} of its files are not here, {gone[0]} for one")
-        elif not can_open:
-            problems.append(f"{where}: its files were not opened: HDF5 needs h5py (pip install 'labwire[images]')")
-        else:
-            found = _count_images(run)
-            images += found
-            if found != run.images:
-                problems.append(f"{where}: {run.images} images were stored, {found} are there")
+    notes = list(runs_of(folder))
+    for stream, run in notes:
+        missing["writer" if run.is_writers else "detector"] += run.missing + run.failed
+        found, problem = _check_note(run)
+        images += found
+        if problem:
+            problems.append(f"{stream}: run {run.run_number}: {problem}")
+    folders = _folders_of_writers(known) if has_h5py() else []
+    for stream, run in notes:
+        untold = _find_untold(run, notes, folders)
+        images += untold.images
+        missing["detector"] += untold.acknowledged - untold.images  # below 0: stored, and dead before it could say so
+        if untold.lost:
+            problems.append(f"{stream}: run {run.run_number}: {untold.text}")
     return RunsFound(images, max(missing.values()), problems)
 
 
-def _count_images(run: RunNote) -> int:
-    """Return how many images are in the files of a run; its master file tells where a line does not name them all."""
-    if run.file_count > len(run.files):
-        return max(_stacks(Path(run.master_file), virtual=True), default=0)
-    return sum(sum(_stacks(Path(name), virtual=False)) for name in run.files)
+def _check_note(run: RunNote) -> tuple[int, str]:
+    """Return how many images are in the files that a writer noted, and what is wrong."""
+    if not run.files:
+        return 0, ""
+    gone = [name for name in (*run.files, run.master_file) if name and not Path(name).is_file()]
+    if gone:
+        return 0, f"{len(gone)} of its files are not here, {gone[0]} for one"
+    if not has_h5py():
+        return 0, "its files were not opened: HDF5 needs h5py (pip install 'labwire[images]')"
+    # Its master file tells where a line does not name all files.
+    names = [run.master_file] if run.file_count > len(run.files) else run.files
+    found = sum(count_images(Path(name)) for name in names)
+    return found, "" if found == run.images else f"{run.images} images were stored, {found} are there"
 
 
-def _stacks(path: Path, *, virtual: bool) -> list[int]:
-    """Return the lengths of the stacks of images in a file; 0 for one whose last image cannot be read."""
-    with contextlib.suppress(OSError):
-        return [0 if stack.error else stack.length for stack in stacks_in(path) if stack.is_virtual == virtual]
-    return []
+# --- runs that a writer did not live to note
+
+
+class _Untold(NamedTuple):
+    """Images of a run that were acknowledged by a writer which did not note them: it died before the run ended."""
+
+    acknowledged: int = 0
+    images: int = 0
+    """In finished files that no writer noted."""
+    unfinished: tuple[Path, ...] = ()
+
+    @property
+    def lost(self) -> int:
+        """Images that were acknowledged and are in no finished file."""
+        return max(0, self.acknowledged - self.images)
+
+    @property
+    def text(self) -> str:
+        """Tell it."""
+        said = f"{self.acknowledged} images were acknowledged by a writer that died before it noted them: "
+        said += f"{self.images} are in its files, {self.lost} are not"
+        if self.unfinished:
+            said += f"; what it did not finish holds {sum(map(count_unfinished, self.unfinished))}: "
+            said += ", ".join(map(str, self.unfinished))
+        return said
+
+
+def _folders_of_writers(known: Manifest | None) -> list[Path]:
+    """Return where the writers of a session store; none if one of them is on another computer."""
+    writers = [one for one in known.streams.values() if one.about.get("folder")] if known else []
+    return [] if any(one.host for one in writers) else sorted({Path(one.about["folder"]) for one in writers})
+
+
+def _find_untold(run: RunNote, notes: list[tuple[str, RunNote]], folders: list[Path]) -> _Untold:
+    """Find what writers acknowledged and did not note, by the run's name: that of its files, perhaps with its number.
+
+    Args:
+        run: As the detector noted it.
+        notes: Of all runs.
+        folders: Where writers store.
+    """
+    same = (run.run_number, run.run_name)
+    told = [note for _, note in notes if note.is_writers and (note.run_number, note.run_name) == same]
+    acknowledged = (run.acknowledged or 0) - sum(note.images for note in told)
+    prefix = glob.escape(run.run_name.removeprefix(f"{run.run_number}:"))
+    if acknowledged <= 0 or run.cancelled or not folders or not prefix:
+        return _Untold()
+    noted = {name for note in told for name in note.files}
+    images, unfinished = 0, list[Path]()
+    for folder in folders:
+        images += sum(count_images(path) for path in folder.glob(f"{prefix}_data_*.h5") if str(path) not in noted)
+        unfinished += sorted(folder.glob(f"{prefix}_data_*.h5.*.tmp"))
+    return _Untold(acknowledged, images, tuple(unfinished))
