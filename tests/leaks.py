@@ -25,6 +25,8 @@ _STEP_S = 0.01
 _MARK = "LABWIRE_TEST_RUN"
 _PROC = Path("/proc")
 _SHM = Path("/dev/shm")
+# Of all that the machine keeps there: queues, waveforms, and what Python and glibc would make for us.
+_OUR_SEGMENTS = ("instrument_", "labwire", "psm_", "sem.")
 _HELD = ("socket:", "/memfd:", "anon_inode:[pidfd]", "/dev/shm/")
 # Made once by the interpreter on first use and kept until it exits.
 _KEPT_BY_PYTHON = (b"multiprocessing.resource_tracker", b"multiprocessing.forkserver")
@@ -77,7 +79,7 @@ class Snapshot(NamedTuple):
             native_threads=frozenset(_native_threads()),
             pids=frozenset(_pids()),
             descriptors=frozenset(_descriptors()),
-            segments=frozenset(os.listdir(_SHM)) if _SHM.is_dir() else frozenset(),
+            segments=_segments(),
         )
 
     def wait_for_leaks_to_end(self) -> list[str]:
@@ -102,10 +104,14 @@ class Snapshot(NamedTuple):
                 yield f"process {pid}: {command}"
         for descriptor in sorted(frozenset(_descriptors()) - self.descriptors):
             yield f"open descriptor {descriptor}"
-        if _SHM.is_dir():
-            new = frozenset(os.listdir(_SHM)) - self.segments
-            for name in sorted(new - (_mapped_by_strangers() if new else frozenset())):
-                yield f"shared memory {_SHM / name}"
+        new = _segments() - self.segments
+        for name in sorted(new - (_mapped_by_strangers() if new else frozenset())):
+            yield f"shared memory {_SHM / name}"
+
+
+def _segments() -> frozenset[str]:
+    names = os.listdir(_SHM) if _SHM.is_dir() else ()
+    return frozenset(name for name in names if name.startswith(_OUR_SEGMENTS))
 
 
 def _native_threads() -> list[str]:

@@ -61,4 +61,4 @@ def test_a_rig_without_instruments_is_told(tmp_path: Path) -> None:
         instruments_of(tmp_path / "rig.toml")
     with pytest.raises(ConfigError, match="there is no rig file"):
         instruments_of(tmp_path / "nowhere.toml")
-    assert run_labwire("instruments", env=environment(tmp_path), cwd=tmp_path).returncode != 0
+    assert run_labwire("instruments", "--port", "1", env=environment(tmp_path), cwd=tmp_path).returncode != 0

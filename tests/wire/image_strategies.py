@@ -65,7 +65,7 @@ cells = struct_of(UnitCell, **dict.fromkeys(("a", "b", "c", "alpha", "beta", "ga
 spots = struct_of(Spot, x=floats, y=floats, intensity=floats, indexed=st.booleans())
 rationals = st.builds(Rational, uints, uints)
 axes = struct_of(GoniometerAxis, start=floats, increment=floats, axis=st.tuples(floats, floats, floats))
-rois = struct_of(RoiIntegral, sum=st.integers(0, 2**60) | floats, max=st.integers(), pixels=uints)
+rois = struct_of(RoiIntegral, sum=st.integers(0, 2**60) | floats, max=st.integers(-(2**64), 2**64 - 1), pixels=uints)
 channels = st.dictionaries(keys, arrays(), max_size=2)
 series: dict[str, Any] = {"series_id": uints, "series_unique_id": text}
 images = struct_of(
