@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.instruments.worker_kit import NAME, worker_process
 from tests.rig_fixture import running_rig
 
 DRIVERS = Path(__file__).parents[2] / "examples" / "drivers"
+ID = os.getpid()
 RIG = tomllib.loads((DRIVERS / "rig.toml").read_text())["instruments"]
 
 
@@ -55,8 +57,13 @@ def test_a_driver_of_pymeasure() -> None:
 def test_the_rig(tmp_path: Path) -> None:
     pytest.importorskip("pyvisa_sim", reason="no simulated VISA: pip install 'labwire[demo]'")
     (tmp_path / "heater.py").write_text((DRIVERS / "heater.py").read_text())
-    with running_rig(tmp_path, (DRIVERS / "rig.toml").read_text()) as rig:
-        assert rig.labwire("call", "HEATER", "SET_POWER", "power=5").returncode == 0
-        measured = rig.labwire("call", "DMM1", "MEASURE_VOLTAGE", "range=1")
+    with running_rig(tmp_path, _named_otherwise((DRIVERS / "rig.toml").read_text())) as rig:
+        assert rig.labwire("call", f"HEATER{ID}", "SET_POWER", "power=5").returncode == 0
+        measured = rig.labwire("call", f"DMM{ID}", "MEASURE_VOLTAGE", "range=1")
         assert measured.stdout.startswith("3.14"), measured.stderr
         assert measured.stdout.endswith(" V\n")
+
+
+def _named_otherwise(text: str) -> str:
+    """Names of instruments are the whole machine's, where somebody may be trying the same example."""
+    return text.replace("DMM1", f"DMM{ID}").replace("HEATER", f"HEATER{ID}")
