@@ -1,7 +1,8 @@
 """One connection of a writer to a TCP image stream: a thread that receives, and a thread that stores.
 
 Source: image-stream, "TCP/IP image stream". The thread that receives never waits for the disk, so that the detector
-hears that this side is alive while the disk stalls; images that wait are bounded in number and memory.
+hears that this side is alive while the disk stalls; images that wait are bounded in number and memory. A writer that
+discards needs no second thread.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ class TcpWriter:
         self._depth = options.queue_depth
         self._queue: BoundedQueue[_Task] = BoundedQueue(options.queue_depth + _MORE, "block")
         self._taker = RunTaker(folder, options, source=self.address, on_event=on_event)
+        # Who discards waits for no disk: the thread that receives does it at once, and its one buffer stays warm.
+        self._hand_over = self._work if options.discard else self._queue.put
         self._stopping = threading.Event()
         self._link: _Link | None = None
         self._past_stray = 0
@@ -183,7 +186,7 @@ class TcpWriter:
                         link.cancelled_run = None
                     case _:
                         pass
-                self._queue.put(_Task(link, event, monotonic_s()))
+                self._hand_over(_Task(link, event, monotonic_s()))
                 if isinstance(event, ConnectionLost):
                     link.flush()
                     return event.error
@@ -192,15 +195,18 @@ class TcpWriter:
 
     def _store(self) -> None:
         for task in self._queue:
-            self.lag_s = monotonic_s() - task.came_s
-            payload = getattr(task.event, "payload", None)
-            try:
-                self._do(task.link, task.event)
-            except Exception as error:  # a bug of ours must not end the thread: the sender waits for answers
-                self._on_event("bug", {"source": self.address, "error": f"{type(error).__name__}: {error}"})
-            if payload is not None:
-                self._pool.give_back(payload)
+            self._work(task)
         self._taker.stop("stopped", "the writer was stopped")
+
+    def _work(self, task: _Task) -> None:
+        self.lag_s = monotonic_s() - task.came_s
+        payload = getattr(task.event, "payload", None)
+        try:
+            self._do(task.link, task.event)
+        except Exception as error:  # a bug of ours must not end the thread: the sender waits for answers
+            self._on_event("bug", {"source": self.address, "error": f"{type(error).__name__}: {error}"})
+        if payload is not None:
+            self._pool.give_back(payload)
 
     def _do(self, link: _Link, event: WriterEvent) -> None:
         match event:
