@@ -8,7 +8,7 @@ from pathlib import Path
 
 from labwire.client import Rig
 from labwire.errors import DeadlineError
-from labwire.sessions.manifest import read_manifest
+from labwire.sessions.manifest import read_manifest, uuid_of
 from labwire.testing.rig import running_rig
 from tests.bus.fake_hub import LIMIT_S, wait_until
 
@@ -79,6 +79,7 @@ def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) 
         second = rig.record.stop().rec_path
         assert second == told["notify.recording.started"]["rec_path"]
         assert Path(second) == Path(first).with_name("001")
+        assert uuid_of(Path(first)) == read_manifest(Path(second)).follows
 
 
 SEGMENTS = """

@@ -32,6 +32,7 @@ from labwire.sessions import events
 from labwire.sessions.check.housekeeping import Housekeeper
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
+from labwire.sessions.manifest import uuid_of
 from labwire.sessions.record.recording import SessionRecorder
 from labwire.sessions.record.recording import State as RecorderState
 
@@ -132,11 +133,11 @@ class Recorder(Actor, Recording):
             case _:
                 pass
 
-    def _on_should_start(self, name: object) -> None:
+    def _on_should_start(self, name: object, follows: str = "") -> None:
         try:
             if not isinstance(name, str | None):
                 raise InvalidNameError(f"session_name is text, not {name!r:.80}")
-            self.start((name or "").strip())
+            self._start((name or "").strip(), follows=follows)
         except LabwireError as error:
             self._failed(error.message)
 
@@ -156,7 +157,7 @@ class Recorder(Actor, Recording):
         self._tell_failed(text % cut_off.path, rec_path=cut_off.path)
         self._stop_the_others()
         if cut_off.duration_s >= _WORTH_GOING_ON_S:
-            self._on_should_start(cut_off.name.rpartition("/")[0])
+            self._on_should_start(cut_off.name.rpartition("/")[0], uuid_of(Path(cut_off.path)))
 
     def _stop_the_others(self) -> None:
         """Have those stop that still record into a session whose recorder is gone; for the others it does nothing."""
@@ -170,8 +171,11 @@ class Recorder(Actor, Recording):
 
     def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
         """See `Recording.start`."""
+        return self._start(name, require=require)
+
+    def _start(self, name: str, *, require: bool = False, follows: str = "") -> RecordingStarted:
         absent = self._wait_for_starters()
-        started = self._recorder.start(name, require=require)
+        started = self._recorder.start(name, require=require, follows=follows)
         for actor in absent:
             self.log.warning("%s is still starting; if it records, it is not in %s", actor, started.rec_path)
         self._started_s = time.monotonic()

@@ -58,7 +58,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     segment: int = 0
     """Place in a series of sessions that were recorded without a break, from 0."""
     follows: str = ""
-    """Of a series: ``uuid`` of the session before this one; empty for the first."""
+    """``uuid`` of the session before this one: of a series, or cut off when its recorder died; empty for the first."""
     clock_changes: list[ClockChange] = []
     """Jumps of rig time during the session, in order."""
     clocks: list[ClockReading] = []
@@ -107,6 +107,13 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def uuid_of(folder: Path) -> str:
+    """Return the ``uuid`` of a session; empty if its manifest cannot be read."""
+    with suppress(NotFoundError, ProtocolError):
+        return read_manifest(folder).uuid
+    return ""
 
 
 def manifest_schema() -> dict[str, Any]:

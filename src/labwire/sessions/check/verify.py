@@ -13,7 +13,8 @@ from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import FileCheck, Verified
 from labwire.sessions import manifest, verified_file
 from labwire.sessions.check.verify_files import check_file
-from labwire.sessions.check.verify_log import LogCount
+from labwire.sessions.check.verify_log import MAX_GAPS, LogCount
+from labwire.sessions.check.verify_series import Between, look_between
 from labwire.sessions.lock import is_locked
 from labwire.sessions.log import bus_log
 from labwire.sessions.log.log_reader import LogReader
@@ -91,6 +92,7 @@ class _Check:
         if count is not None:
             announced = count.announced.total()
             self._tell_losses(count, dropped, announced - pictures)
+        between = self._look_between(known, count)
         if runs.missing:
             self._problems.append(f"{runs.missing} images of detectors did not arrive, or could not be stored")
         return Verified(
@@ -103,10 +105,11 @@ class _Check:
             images=runs.images,
             images_missing=runs.missing,
             missing=count.missing if count else 0,
+            missing_before=between.messages,
             dropped=dropped + max(0, announced - pictures),
             problems=self._problems,
             files=files,
-            gaps=count.gaps if count else [],
+            gaps=[*between.gaps, *(count.gaps if count else [])][:MAX_GAPS],
             numbered=count.numbered if count else [],
             not_observable=dict(sorted(count.not_observable.items())) if count else {},
             checked_epoch_us=epoch_us(),
@@ -185,6 +188,15 @@ class _Check:
             counters = known.counters.get(stream)
             if counters is not None and known.state != manifest.RECORDING and counters.written != found:
                 self._problems.append(f"{stream}: {counters.written} were written, {found} are there")
+
+    def _look_between(self, known: Manifest | None, count: LogCount | None) -> Between:
+        if known is None or count is None:
+            return Between()
+        between = look_between(self._folder, known, count, self._progress_of("the session before"))
+        if between.gaps:
+            said = f"{between.messages} numbered messages came behind the end of {between.before}"
+            self._problems.append(f"{said}, which this session goes on from, and before its start")
+        return between
 
     def _tell_losses(self, count: LogCount, dropped: int, pictures_missing: int) -> None:
         if count.missing:

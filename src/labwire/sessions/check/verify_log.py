@@ -18,9 +18,10 @@ MAX_TOPICS = 10_000
 class _Stream:
     """One emitter's messages on one topic."""
 
-    __slots__ = ("first", "last", "messages", "missing", "restarts", "seen_s")
+    __slots__ = ("began_s", "first", "last", "messages", "missing", "restarts", "seen_s")
 
-    def __init__(self, seq: int) -> None:
+    def __init__(self, seq: int, at_s: float) -> None:
+        self.began_s = at_s
         self.first = self.last = seq
         self.messages = self.missing = self.restarts = 0
         self.seen_s = 0.0
@@ -66,6 +67,19 @@ class LogCount:
             for (emitter, topic), one in sorted(self._streams.items(), key=lambda item: item[0][::-1])
         ]
 
+    def gaps_since(self, before: LogCount) -> list[Gap]:
+        """Return what is missing between the end of another session and this one, by topic.
+
+        An emitter that has begun to count anew meanwhile is left out: how far it had come nobody knows.
+        """
+        gaps: list[Gap] = []
+        for (emitter, topic), now in sorted(self._streams.items(), key=lambda item: item[0][::-1]):
+            then = before._streams.get((emitter, topic))
+            if then is not None and (missed := now.first - then.last - 1) > 0:
+                from_s = then.seen_s + (before._start_ns - self._start_ns) / 1e9
+                gaps.append(Gap(emitter, topic, then.last + 1, now.first - 1, missed, from_s, now.began_s))
+        return gaps
+
     def _take(self, message: LoggedMessage) -> None:
         parts = message.parts
         topic = parts[0].decode("utf-8", "backslashreplace")
@@ -83,7 +97,7 @@ class LogCount:
         if stream is None:
             if len(self._streams) >= MAX_TOPICS:
                 return
-            stream = self._streams[emitter, topic] = _Stream(seq)
+            stream = self._streams[emitter, topic] = _Stream(seq, at_s)
         missed = self._counter.see(emitter, topic, seq)
         if missed:
             stream.missing += missed

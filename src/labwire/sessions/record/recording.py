@@ -96,12 +96,13 @@ class SessionRecorder:
         session = self._session
         return session.session if session is not None else None
 
-    def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
+    def start(self, name: str = "", *, require: bool = False, follows: str = "") -> RecordingStarted:
         """Start a session.
 
         Args:
             name: Session name; empty means today's date.
             require: Start all streams or none. Otherwise only the log must start.
+            follows: ``uuid`` of a session that was cut off, and that this one goes on from.
 
         Raises:
             StateError: One is running already.
@@ -112,7 +113,7 @@ class SessionRecorder:
         self._enter(State.STARTING, State.IDLE)
         try:
             self._check_disk()
-            session, self._guard = self._make_session(name)
+            session, self._guard = self._make_session(name, follows)
             self._session = session  # from here on messages are taken: nothing that follows a start is missed
             session.prepare(require=require)
             started = session.start(require=require)
@@ -139,7 +140,7 @@ class SessionRecorder:
                 limit_bytes=limit,
             )
 
-    def _make_session(self, name: str, follows: RunningSession | None = None) -> tuple[RunningSession, SessionGuard]:
+    def _make_session(self, name: str, follows: RunningSession | str) -> tuple[RunningSession, SessionGuard]:
         recordables = self._recordables()
         if taken := LOCAL_STREAMS & recordables.keys():
             raise ConfigError(f"{sorted(taken)} are streams of the recorder itself: name the others otherwise")

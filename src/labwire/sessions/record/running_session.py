@@ -47,7 +47,7 @@ class RunningSession:
         recordables: What else records, by stream name.
         rig: Configuration of the rig, for the manifest.
         on_failure: Called on any thread with the stream and the reason when a local stream fails while it runs.
-        follows: The session before it in a series.
+        follows: The session before it in a series; or the ``uuid`` of one that was cut off.
         actors: Names of the rig's parts, for the manifest.
     """
 
@@ -59,7 +59,7 @@ class RunningSession:
         *,
         rig: dict[str, Any],
         on_failure: Callable[[str, Exception], None],
-        follows: RunningSession | None = None,
+        follows: RunningSession | str = "",
         actors: Sequence[str] = (),
     ) -> None:
         self.session = session
@@ -78,9 +78,9 @@ class RunningSession:
         self._pause_s = config.flush_s / 2  # half for the batch to gather, half to write it
         self._on_failure = on_failure
         self._writer: SessionWriter | None = None
-        self.segment = follows.segment + 1 if follows else 0
+        self.segment = 0 if isinstance(follows, str) else follows.segment + 1
         """Place in its series."""
-        before = follows.session.uuid if follows else ""
+        before = follows if isinstance(follows, str) else follows.session.uuid
         self._manifest = msgspec.structs.replace(
             manifest.manifest_of(session, rig),
             segment=self.segment,

@@ -1,0 +1,55 @@
+"""What is missing between a session and the one that it goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from labwire.errors import CancelledError, LabwireError
+from labwire.operations.session_check import Gap
+from labwire.sessions.check.verify_log import LogCount
+from labwire.sessions.log.log_reader import LogReader
+from labwire.sessions.log.mcap_scan import Report
+from labwire.sessions.manifest import Manifest, read_manifest, uuid_of
+
+
+class Between(NamedTuple):
+    """Numbered messages that neither of two sessions has."""
+
+    before: str = ""
+    """Name and number of the session before; empty if there is none, or it is not here any more."""
+    gaps: tuple[Gap, ...] = ()
+    """Times are those of the later session: before its start they are negative."""
+
+    @property
+    def messages(self) -> int:
+        """How many."""
+        return sum(gap.messages for gap in self.gaps)
+
+
+def look_between(folder: Path, known: Manifest, count: LogCount, report: Report) -> Between:
+    """Hold a session against the one before it, which stands beside it.
+
+    Args:
+        folder: Of the session.
+        known: Its manifest.
+        count: What is in its log.
+        report: Hears of progress; may raise to end the work.
+    """
+    before = _find(folder, known.follows) if known.follows else None
+    if before is None:
+        return Between()
+    try:
+        with LogReader.open(before) as log:
+            start_ns = read_manifest(before).start_epoch_us * 1000
+            gaps = count.gaps_since(LogCount(log, start_ns, pictures=(), report=report))
+    except CancelledError:
+        raise
+    except (LabwireError, OSError):  # a check of that session tells
+        return Between()
+    return Between(f"{before.parent.name}/{before.name}", tuple(gaps))
+
+
+def _find(folder: Path, uuid: str) -> Path | None:
+    others = sorted((one for one in folder.absolute().parent.iterdir() if one.is_dir()), reverse=True)
+    return next((one for one in others if one.name != folder.absolute().name and uuid_of(one) == uuid), None)
