@@ -92,10 +92,17 @@ export interface Job<P = unknown, R = unknown> {
   id: string;
   operation: string;
   state: "running" | "done" | "failed" | "cancelled";
+  /** Progress reports so far. */
+  reports: number;
   progress: P | null;
   result: R | null;
   failure: { code: string; detail: string } | null;
   duration_s: number;
+}
+
+/** Cancel work when the page goes: nobody waits for the answer. */
+export function cancelJob(job: string): void {
+  void fetch(`/api/jobs/${job}/cancel`, { method: "POST", keepalive: true }).catch(() => undefined);
 }
 
 /** Run long work to its end; `onProgress` sees each state. Cancel with the signal. */

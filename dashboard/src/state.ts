@@ -25,6 +25,7 @@ export interface Instrument {
   failed: number;
   timed_out: number;
   dropped: number;
+  acquisitions: number;
   last_error: string;
   heartbeat_age_s: number | null;
 }

@@ -99,11 +99,12 @@ export function Select<T extends string>(props: {
   );
 }
 
-export function Check(props: { label: string; checked: boolean; onChange: (checked: boolean) => void }) {
+export function Check(props: { label: string; unit?: string; checked: boolean; onChange: (checked: boolean) => void }) {
   return (
     <label class="check">
       <input type="checkbox" checked={props.checked} onChange={(event) => props.onChange(event.currentTarget.checked)} />
-      {props.label}
+      <span>{props.label}</span>
+      {props.unit && <small class="muted">{props.unit}</small>}
     </label>
   );
 }

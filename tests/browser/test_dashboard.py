@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,23 @@ def test_an_instrument_is_called(page: Any) -> None:
     assert form.get_by_label("range").evaluate("input => input.validity.rangeOverflow"), "checked before it is sent"
 
 
+def test_an_instrument_acquires_until_it_is_stopped(page: Any, demo_rig: RunningRig) -> None:
+    open_page(page, "Instruments")
+    page.get_by_role("list", name="Instruments").get_by_role("button", name="page_SCOPE1").click()
+    form = page.get_by_role("form", name="ACQUIRE")
+    form.get_by_role("button", name="Acquire").click()
+    page.get_by_role("img", name="Waveform").wait_for()
+    open_page(page, "Overview")  # it goes on while something else is looked at
+    open_page(page, "Instruments")
+    page.get_by_role("img", name="Waveform").wait_for()
+    with demo_rig.connect() as client:
+        [scope] = [status for status in client.instruments.list() if status.name == "page_SCOPE1"]
+        assert scope.acquisitions == 1
+        page.get_by_role("button", name="Stop acquiring").click()
+        page.get_by_role("region", name="History").get_by_text("blocks").wait_for()
+        wait_until(lambda: not any(status.acquisitions for status in client.instruments.list()))
+
+
 def test_a_session_is_recorded_and_found(page: Any, demo_rig: RunningRig) -> None:
     open_page(page, "Sessions")
     page.get_by_label("Name").fill("from the page")
@@ -121,6 +140,13 @@ def look_into_a_session(page: Any) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="session.json", exact=True).click()
     assert json.loads(Path(download.value.path()).read_text())["name"] == "from the page"
+    export = page.get_by_role("region", name="Export")
+    export.get_by_label("Format").select_option("csv")
+    with page.expect_download() as download:
+        export.get_by_role("button", name="Export").click()
+    assert download.value.suggested_filename == "from_the_page_000_csv.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert json.loads(archive.read("export.json"))["session"] == "from the page"
     page.get_by_role("button", name="Back to the list").click()
     page.get_by_role("row", name="from the page/000").wait_for()
 
@@ -191,12 +217,15 @@ def kill_a_worker(page: Any, client: Rig) -> None:
     [scope] = [status for status in client.instruments.list() if status.name == "kill_SCOPE1"]
     assert scope.pid
     page.evaluate(
-        """() => { window.seen = []; new MutationObserver(() => { const row = [...document.querySelectorAll('tr')]
-        .find(row => row.innerText.startsWith('kill_SCOPE1')); if (row) window.seen.push(row.className); })
+        """() => { window.red_ms = 0; new MutationObserver(() => { const row = [...document.querySelectorAll('tr.bad')]
+        .find(row => row.innerText.startsWith('kill_SCOPE1')); if (row) window.red_ms ||= Date.now(); })
         .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true}); }"""
     )
+    killed_ms = 1000 * time.time()
     os.kill(scope.pid, signal.SIGKILL)
-    wait_until(lambda: "bad" in page.evaluate("window.seen"))
+    wait_until(lambda: page.evaluate("window.red_ms") > 0)
+    print(json.dumps({"killed_to_red_ms": round(page.evaluate("window.red_ms") - killed_ms)}))
+    page.get_by_role("list", name="Problems").get_by_text("kill_SCOPE1").wait_for()
     page.get_by_text("all well").wait_for()
 
 

@@ -2,10 +2,11 @@
 import { signal, useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, look, Problem } from "../api";
-import { figure } from "../format";
+import { figure, rate } from "../format";
 import { hello } from "../live";
 import { BAD_INSTRUMENT, instruments, words, type Instrument } from "../state";
 import { Button, Card, Empty, Pill, Scroll, type Level } from "../ui";
+import { acquire, acquisitions, stopAcquisition, type Acquisition } from "./acquire";
 import { clipText } from "./clip";
 import { VerbForm, type Verb } from "./verb";
 import { Wave, type ArrayText } from "./wave";
@@ -29,6 +30,8 @@ interface Done {
   verb: string;
   params: Record<string, unknown>;
   result: Result | null;
+  /** Of a continuous acquisition that has ended; null for a command. */
+  blocks: number | null;
   error: string;
   at: Date;
 }
@@ -43,10 +46,11 @@ function levelOf(one: Instrument): Level {
   return one.state === "ready" || one.state === "busy" ? "good" : one.state === "stopped" ? "idle" : "warn";
 }
 
-async function run(instrument: string, verb: string, params: Record<string, unknown>): Promise<void> {
-  const row: Done = { number: number++, instrument, verb, params, result: null, error: "", at: new Date() };
+async function run(instrument: string, { name: verb, continuous }: Verb, params: Record<string, unknown>): Promise<void> {
+  const row: Done = { number: number++, instrument, verb, params, result: null, blocks: null, error: "", at: new Date() };
   try {
-    row.result = await call<Result>("instruments.call", { name: instrument, verb, params });
+    if (continuous) row.blocks = await acquire(instrument, verb, params);
+    else row.result = await call<Result>("instruments.call", { name: instrument, verb, params });
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     row.error = error.message;
@@ -85,8 +89,30 @@ function Latest({ done }: { done: Done | undefined }) {
         {result && `, ${(1000 * result.duration_s).toFixed(1)} ms`}
       </p>
       {done.error && <p class="error">{done.error}</p>}
+      {done.blocks !== null && <output>{done.blocks} blocks</output>}
       {result?.array && <Wave array={result.array} />}
       {result && !result.array && <output>{value === null || value === "" ? "done" : typeof value === "object" ? JSON.stringify(value) : figure(value)}</output>}
+    </div>
+  );
+}
+
+/** The newest block of an acquisition that runs. */
+function Live({ running }: { running: Acquisition }) {
+  const { block } = running;
+  return (
+    <div class="latest">
+      <p class="row">
+        <Pill level="record">{running.verb}</Pill>
+        <span class="muted number">
+          {running.blocks} blocks, {rate(running.blocks_hz)} /s
+        </span>
+        <Button kind="danger" onClick={() => stopAcquisition(running.instrument)}>
+          Stop acquiring
+        </Button>
+      </p>
+      {block?.array && <Wave array={block.array} />}
+      {block && !block.array && <output>{figure(block.value)}</output>}
+      {!block && <Empty title="Waiting for the first block…" />}
     </div>
   );
 }
@@ -113,7 +139,7 @@ function History({ rows }: { rows: Done[] }) {
                 {row.verb} <span class="muted">{Object.keys(row.params).length ? JSON.stringify(row.params) : ""}</span>
               </td>
               <td class={`cut ${row.error ? "bad-text" : ""}`} title={row.error}>
-                {row.error || (row.result?.array ? `${row.result.array.shape.join(" × ")} ${row.result.array.dtype}` : figure(row.result?.value))}
+                {row.error || (row.blocks !== null ? `${row.blocks} blocks` : row.result?.array ? `${row.result.array.shape.join(" × ")} ${row.result.array.dtype}` : figure(row.result?.value))}
               </td>
               <td class="right number">{row.result ? (1000 * row.result.duration_s).toFixed(1) : ""}</td>
               <td class="row">
@@ -132,18 +158,19 @@ function History({ rows }: { rows: Done[] }) {
   );
 }
 
-type Command = Pick<Done, "instrument" | "verb" | "params">;
+type Command = Pick<Done, "instrument" | "verb" | "params" | "blocks">;
 
-export function asPython({ instrument, verb, params }: Command): string {
+export function asPython({ instrument, verb, params, blocks }: Command): string {
   const literal = (value: unknown) => (value === true ? "True" : value === false ? "False" : JSON.stringify(value));
   const given = Object.entries(params).map(([key, value]) => `${JSON.stringify(key)}: ${literal(value)}`);
-  return `rig.instrument(${JSON.stringify(instrument)}).call(${JSON.stringify(verb)}${given.length ? `, {${given.join(", ")}}` : ""})`;
+  const method = blocks === null ? "call" : "blocks";
+  return `rig.instrument(${JSON.stringify(instrument)}).${method}(${JSON.stringify(verb)}${given.length ? `, {${given.join(", ")}}` : ""})`;
 }
 
-export function asCommand({ instrument, verb, params }: Command): string {
+export function asCommand({ instrument, verb, params, blocks }: Command): string {
   const quote = (text: string) => (/^[\w.,:+-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
   const given = Object.entries(params).map(([key, value]) => quote(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
-  return ["labwire call", quote(instrument), quote(verb), ...given].join(" ");
+  return [blocks === null ? "labwire call" : "labwire instruments acquire", quote(instrument), quote(verb), ...given].join(" ");
 }
 
 function One({ name }: { name: string }) {
@@ -168,6 +195,7 @@ function One({ name }: { name: string }) {
   const one = state.value;
   const rows = history.value.filter((row) => row.instrument === name);
   const readOnly = hello.value?.read_only;
+  const own = acquisitions.value.get(name);
   return (
     <div class="stack grow">
       <Card
@@ -199,14 +227,26 @@ function One({ name }: { name: string }) {
         )}
         {one?.last_error && <p class="error">{one.last_error}</p>}
         {api.value?.doc && <p>{api.value.doc.split("\n\n")[0]}</p>}
-        <Latest done={rows[0]} />
+        {own && <Live running={own} />}
+        {!own && one && one.acquisitions > 0 && (
+          <p class="row">
+            <Pill level="record">acquires continuously</Pill>
+            <span class="muted">somebody else began it</span>
+            {!readOnly && (
+              <Button kind="danger" onClick={() => call("instruments.cancel", { name })}>
+                Stop acquiring
+              </Button>
+            )}
+          </p>
+        )}
+        {!own && <Latest done={rows[0]} />}
       </Card>
       <Card title="Commands">
         {failure.value && <p class="error">{failure.value}</p>}
         {!api.value && !failure.value && <Empty title="Asking the instrument…" />}
         <div class="verbs">
           {api.value?.verbs.map((verb) => (
-            <VerbForm key={verb.name} verb={verb} disabled={Boolean(readOnly)} onRun={(params) => run(name, verb.name, params)} />
+            <VerbForm key={verb.name} verb={verb} disabled={Boolean(readOnly) || Boolean(own && verb.continuous)} onRun={(params) => run(name, verb, params)} />
           ))}
         </div>
       </Card>

@@ -30,10 +30,13 @@ function levelOf(state: string, error: string): Level {
   return BAD_INSTRUMENT.has(state) || error || state === "silent" ? "bad" : "idle";
 }
 
-/** Messages per second that an actor of this name emits, as the topics tell. */
+/** What a part makes per second: images as it tells itself, else messages as the topics tell; that it tells is none. */
 function rateOf(name: string): string {
+  const part = partOf(name)?.payload;
+  const told = part?.images_per_s ?? part?.images_hz;
+  if (typeof told === "number") return rate(told);
   const topics = (newest.value.get("bus.stats")?.payload.topics ?? []) as { topic: string; messages_hz: number }[];
-  const own = topics.filter(({ topic }) => topic.split(".").includes(name));
+  const own = topics.filter(({ topic }) => topic.split(".").includes(name) && !topic.endsWith(".state") && !PARTS[topic.slice(0, topic.indexOf(".") + 1)]);
   return own.length ? rate(own.reduce((sum, topic) => sum + topic.messages_hz, 0)) : "";
 }
 

@@ -72,7 +72,8 @@ function Tree() {
       .map(({ topic, payload }) => ({ topic, fields: fieldsOf(payload) }))
       .map(({ topic, fields }) => ({ topic, fields: fields.filter((field) => `${topic}.${field}`.includes(filter.value)) }))
       .filter(({ fields }) => fields.length)
-      .sort((a, b) => a.topic.localeCompare(b.topic)),
+      .map((one) => ({ ...one, used: chosen.value.some(({ topic }) => topic === one.topic) }))
+      .sort((a, b) => Number(b.used) - Number(a.used) || a.topic.localeCompare(b.topic)),
   );
   function toggle(one: Chosen, on: boolean): void {
     const others = chosen.value.filter(({ topic, field }) => topic !== one.topic || field !== one.field);
@@ -82,13 +83,17 @@ function Tree() {
     <Card title="Fields" class="side" actions={<Button onClick={find}>Refresh</Button>}>
       <Field label="Filter" value={filter} placeholder="diameter" />
       <Scroll label="Fields" class="tree">
-        {shown.value.map(({ topic, fields }) => (
-          <details key={topic} open={filter.value !== "" || chosen.value.some((one) => one.topic === topic)}>
-            <summary>{topic}</summary>
+        {shown.value.map(({ topic, fields, used }) => (
+          <details key={topic} open={filter.value !== "" || used}>
+            <summary>
+              <span>{topic}</span>
+              <small class="muted">{fields.length}</small>
+            </summary>
             {fields.map((field) => (
               <Check
                 key={field}
-                label={unitOf(field) ? `${field} (${unitOf(field)})` : field}
+                label={field}
+                unit={unitOf(field)}
                 checked={chosen.value.some((one) => one.topic === topic && one.field === field)}
                 onChange={(on) => toggle({ topic, field }, on)}
               />
@@ -119,9 +124,9 @@ function drawMarks(plot: uPlot): void {
 
 const marks = signal<{ topic: string; payload: Payload; time: number }[]>([]);
 
-type TrendProps = { series: Chosen[]; seconds: number; apart: boolean; paused: { value: boolean }; height?: number };
+type TrendProps = { series: Chosen[]; names?: string[]; seconds: number; apart: boolean; paused: { value: boolean }; height?: number };
 
-export function Trend({ series, seconds, apart, paused, height = 380 }: TrendProps) {
+export function Trend({ series, names, seconds, apart, paused, height = 380 }: TrendProps) {
   const key = JSON.stringify([series, seconds, apart]);
   const options = useMemo<Omit<uPlot.Options, "width" | "height">>(() => {
     const scaleOf = (one: Chosen) => (apart ? `${one.topic} ${one.field}` : unitOf(one.field) || "y");
@@ -131,7 +136,7 @@ export function Trend({ series, seconds, apart, paused, height = 380 }: TrendPro
       series: [
         { label: "time", value: (_: uPlot, value: number | null) => (value === null ? "" : `${value.toFixed(3)} s`) },
         ...series.map((one, n) => ({
-          label: `${one.topic} ${one.field}`,
+          label: names?.[n] ?? `${one.topic} ${one.field}`,
           scale: scaleOf(one),
           stroke: () => colour(COLOURS[n % COLOURS.length] ?? "--c1"),
           width: 1.5,
@@ -141,7 +146,7 @@ export function Trend({ series, seconds, apart, paused, height = 380 }: TrendPro
         })),
       ],
       axes: [
-        axis({ values: (_, values) => values.map((value) => `${value} s`) }),
+        axis({ space: 70, values: (_, values) => values.map((value) => `${value} s`) }),
         ...scales.map((scale, n) => axis({ scale, side: n % 2 ? 1 : 3, size: 64, grid: { show: n === 0, stroke: () => colour("--grid"), width: 1 } })),
       ],
       cursor: { drag: { x: true, y: false } },

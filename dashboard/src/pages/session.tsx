@@ -5,7 +5,7 @@ import { get, knows, Problem } from "../api";
 import { colour } from "../chart";
 import { bytes, count, duration, moment } from "../format";
 import { hello } from "../live";
-import { Button, Card, Empty, Figure, Pill, Scroll, type Level } from "../ui";
+import { Button, Card, Empty, Figure, Pill, Scroll, Select, type Level } from "../ui";
 import { SessionPlot } from "./sessionplot";
 import { Work } from "./work";
 
@@ -199,8 +199,70 @@ function Files({ name, view }: { name: string; view: SessionView }) {
           </tbody>
         </table>
       </Scroll>
+    </Card>
+  );
+}
+
+const FORMATS = [["parquet", "Parquet"], ["csv", "CSV"], ["mcap", "MCAP"]] as const;
+type Format = (typeof FORMATS)[number][0];
+const ABOUT: Record<Format, string> = {
+  parquet: "A table for each topic, in one archive.",
+  csv: "A table for each topic as text, in one archive.",
+  mcap: "One file with JSON payloads and the pictures.",
+};
+interface Exported {
+  id: string;
+  name: string;
+  size_bytes: number;
+  messages: number;
+  skipped: number;
+  tables: number;
+}
+
+/** The browser begins to download as soon as the link is there. */
+function Download({ made }: { made: Exported }) {
+  const link = useRef<HTMLAnchorElement>(null);
+  useEffect(() => link.current?.click(), [made.id]);
+  return (
+    <p class="row">
+      <a ref={link} href={`/api/session/exported?${new URLSearchParams({ export: made.id })}`} download={made.name}>
+        {made.name}
+      </a>
+      <span class="muted number">
+        {bytes(made.size_bytes)}, {count(made.messages)} messages of {made.tables} topics{made.skipped > 0 && `, ${count(made.skipped)} that are no map left out`}
+      </span>
+    </p>
+  );
+}
+
+function Export({ name }: { name: string }) {
+  const to = useSignal<Format>("parquet");
+  const work = useSignal<{ number: number; to: Format } | null>(null);
+  const running = useSignal(false);
+  function begin(): void {
+    work.value = { number: (work.value?.number ?? 0) + 1, to: to.value };
+    running.value = true;
+  }
+  return (
+    <Card title="Export">
+      <div class="row">
+        <Select label="Format" value={to.value} options={FORMATS} onChange={(format) => (to.value = format)} />
+        <Button kind="primary" disabled={running.value} onClick={begin}>
+          Export
+        </Button>
+        <span class="muted">{ABOUT[to.value]}</span>
+      </div>
+      {work.value && (
+        <Work
+          key={work.value.number}
+          operation="session.export"
+          body={{ session: name, to: work.value.to }}
+          onDone={() => (running.value = false)}
+          show={(made) => <Download made={made as Exported} />}
+        />
+      )}
       <p class="muted">
-        To other formats: <code>labwire sessions export "{name}"</code>
+        Parts of it, and longer ones: <code>labwire export "{name}" --to {to.value}</code>
       </p>
     </Card>
   );
@@ -269,7 +331,7 @@ export function SessionPage({ name, onBack }: { name: string; onBack: () => void
             </dl>
           </>
         )}
-        {work.value && <Work key={work.value} session={name} operation={work.value} onDone={() => void refresh()} />}
+        {work.value && <Work key={work.value} body={{ session: name }} operation={work.value} onDone={() => void refresh()} />}
       </Card>
       {view.value && (
         <>
@@ -277,6 +339,7 @@ export function SessionPage({ name, onBack }: { name: string; onBack: () => void
           {pictures.value.length > 0 && <Frames name={name} topics={pictures.value} cursor={cursor} />}
           <SessionPlot name={name} topics={view.value.overview.topics.map(({ topic }) => topic)} cursor={cursor} />
           <Files name={name} view={view.value} />
+          {!hello.value?.read_only && overview?.state !== "recording" && <Export name={name} />}
         </>
       )}
     </>

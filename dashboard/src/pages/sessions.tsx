@@ -17,7 +17,8 @@ interface Session {
   state: string;
   size_bytes: number;
   messages: number;
-  gaps?: number;
+  gaps: number;
+  dropped: number;
 }
 interface Failure {
   stream: string;
@@ -117,7 +118,9 @@ export function Sessions() {
                   <th class="right">length</th>
                   <th class="right">size</th>
                   <th class="right wide-only">messages</th>
-                  <th class="right wide-only">gaps</th>
+                  <th class="right wide-only" title="missing by their numbers, or not written">
+                    gaps
+                  </th>
                 </tr>
               </thead>
               <tbody>
@@ -135,7 +138,7 @@ export function Sessions() {
                     <td class="right number">{duration(one.duration_s)}</td>
                     <td class="right number">{bytes(one.size_bytes)}</td>
                     <td class="right number wide-only">{count(one.messages)}</td>
-                    <td class="right number wide-only">{one.gaps ?? ""}</td>
+                    <td class={`right number wide-only ${one.gaps + one.dropped ? "bad-text" : ""}`}>{count(one.gaps + one.dropped)}</td>
                   </tr>
                 ))}
               </tbody>

@@ -20,7 +20,7 @@ export function Topics({ chosen, onChoose }: { chosen: Signal<string>; onChoose:
       <Field label="Filter" value={filter} placeholder="pupil" />
       <Scroll label="Topics" class="tall">
         {shown.length ? (
-          <table class="rows">
+          <table class="rows topics">
             <thead>
               <tr>
                 <th>topic</th>

@@ -1,5 +1,6 @@
 // One command of an instrument as a form.
 import { useSignal } from "@preact/signals";
+import { count } from "../format";
 import { attempt } from "../ui";
 
 export interface Parameter {
@@ -44,7 +45,15 @@ function typeOf({ type }: Parameter): { type: "text" } {
 }
 
 function hint({ minimum, maximum, unit }: Parameter): string {
-  const range = minimum !== null && maximum !== null ? `${minimum} to ${maximum}` : minimum !== null ? `from ${minimum}` : maximum !== null ? `to ${maximum}` : "";
+  const text = (value: number) => (Number.isInteger(value) ? count(value) : String(value));
+  const range =
+    minimum !== null && maximum !== null
+      ? `${text(minimum)} to ${text(maximum)}`
+      : minimum !== null
+        ? `from ${text(minimum)}`
+        : maximum !== null
+          ? `to ${text(maximum)}`
+          : "";
   return [range, unit].filter(Boolean).join(" ");
 }
 
@@ -100,12 +109,13 @@ export function VerbForm(props: { verb: Verb; disabled: boolean; onRun: (params:
         );
       })}
       <div class="row">
-        <button type="submit" class="primary" disabled={props.disabled || busy.value || verb.continuous} title={verb.continuous ? "continuous: from a program" : ""}>
-          {busy.value ? "Waiting…" : "Send"}
+        <button type="submit" class="primary" disabled={props.disabled || busy.value}>
+          {verb.continuous ? (busy.value ? "Acquiring…" : "Acquire") : busy.value ? "Waiting…" : "Send"}
         </button>
         {verb.returns !== "none" && (
           <span class="muted">
-            gives {verb.returns} {verb.unit}
+            {verb.continuous ? "block after block: " : "gives "}
+            {verb.returns} {verb.unit}
           </span>
         )}
       </div>

@@ -64,45 +64,51 @@ export function Viewer({ topic }: { topic: string }) {
   return (
     <>
       <div class="row tools" role="toolbar" aria-label="Picture">
-        <Button pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
-          {paused.value ? "Go on" : "Pause"}
-        </Button>
-        <Button disabled={!paused.value} onClick={() => stage.current?.step()}>
-          Step
-        </Button>
-        <Button onClick={() => stage.current?.fit()}>Fit</Button>
-        <Button onClick={() => stage.current?.oneToOne()}>1:1</Button>
-        <Button label="Zoom in" onClick={() => stage.current?.zoom(1.5)}>
-          +
-        </Button>
-        <Button label="Zoom out" onClick={() => stage.current?.zoom(1 / 1.5)}>
-          −
-        </Button>
+        <div class="joined">
+          <Button pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
+            {paused.value ? "Go on" : "Pause"}
+          </Button>
+          <Button disabled={!paused.value} onClick={() => stage.current?.step()}>
+            Step
+          </Button>
+        </div>
+        <div class="joined">
+          <Button onClick={() => stage.current?.fit()}>Fit</Button>
+          <Button onClick={() => stage.current?.oneToOne()}>1:1</Button>
+          <Button label="Zoom in" onClick={() => stage.current?.zoom(1.5)}>
+            +
+          </Button>
+          <Button label="Zoom out" onClick={() => stage.current?.zoom(1 / 1.5)}>
+            −
+          </Button>
+        </div>
         <Button pressed={selecting.value} onClick={() => (selecting.value = !selecting.value)}>
           Region
         </Button>
-        <Select
-          label="Contrast"
-          value={look.value.contrast}
-          options={["off", "auto", "percentile", "manual"]}
-          onChange={(contrast) => setLook({ contrast })}
-        />
-        {bounded &&
-          (["low", "high"] as const).map((key) => (
-            <label key={key} class="field inline">
-              <span>{key}</span>
-              <input type="number" value={look.value[key]} onInput={(event) => setLook({ [key]: Number(event.currentTarget.value) })} />
-            </label>
-          ))}
-        <Select
-          label="Colours"
-          value={look.value.map}
-          options={["gray", "inverse", "heat", "viridis"]}
-          onChange={(map: ColourMap) => setLook({ map })}
-        />
-        <Check label="log" checked={look.value.log} onChange={(log) => setLook({ log })} />
-        {topic.startsWith("frame.") && <Check label="gaze" checked={gaze.value} onChange={(on) => (gaze.value = on)} />}
-        {hasSpots.value && <Check label="spots" checked={spots.value} onChange={(on) => (spots.value = on)} />}
+        <div class="row">
+          <Select
+            label="Contrast"
+            value={look.value.contrast}
+            options={["off", "auto", "percentile", "manual"]}
+            onChange={(contrast) => setLook({ contrast })}
+          />
+          {bounded &&
+            (["low", "high"] as const).map((key) => (
+              <label key={key} class="field inline">
+                <span>{key}</span>
+                <input type="number" value={look.value[key]} onInput={(event) => setLook({ [key]: Number(event.currentTarget.value) })} />
+              </label>
+            ))}
+          <Select
+            label="Colours"
+            value={look.value.map}
+            options={["gray", "inverse", "heat", "viridis"]}
+            onChange={(map: ColourMap) => setLook({ map })}
+          />
+          <Check label="log" checked={look.value.log} onChange={(log) => setLook({ log })} />
+          {topic.startsWith("frame.") && <Check label="gaze" checked={gaze.value} onChange={(on) => (gaze.value = on)} />}
+          {hasSpots.value && <Check label="spots" checked={spots.value} onChange={(on) => (spots.value = on)} />}
+        </div>
       </div>
       <div class="picture" ref={frame}>
         <canvas ref={screen} tabIndex={0} role="img" aria-label={`Live picture ${topic}. Arrow keys pan, plus and minus zoom.`} data-frames="0" />

@@ -1,20 +1,24 @@
 // Long work on a session: how far it is, and what came of it.
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { Problem, runJob, type Job } from "../api";
 import { Button } from "../ui";
 import { Tree } from "./tree";
 
-export function Work({ session, operation, onDone }: { session: string; operation: string; onDone: () => void }) {
+export function Work(props: { operation: string; body: Record<string, unknown>; onDone: () => void; show?: (result: unknown) => ComponentChildren }) {
+  const { operation, body, onDone } = props;
   const job = useSignal<Job | null>(null);
   const abort = useRef(new AbortController());
   const failure = useSignal("");
+  const cancelled = useSignal(false);
   useEffect(() => {
     void (async () => {
       try {
-        await runJob(operation, { session }, (state) => (job.value = state as Job), abort.current.signal);
+        await runJob(operation, body, (state) => (job.value = state as Job), abort.current.signal);
       } catch (error) {
-        failure.value = error instanceof Problem ? error.message : String(error);
+        if (error instanceof Problem && error.code === "CancelledError") cancelled.value = true;
+        else failure.value = error instanceof Problem ? error.message : String(error);
       }
       onDone();
     })();
@@ -23,14 +27,15 @@ export function Work({ session, operation, onDone }: { session: string; operatio
   return (
     <div class="work" aria-live="polite">
       {job.value?.state === "running" && (
-        <div class="row">
+        <div class="row progress">
           <progress value={progress?.done_bytes ?? undefined} max={progress?.total_bytes || 1} aria-label={operation} />
           <span class="muted">{progress?.step}</span>
           <Button onClick={() => abort.current.abort()}>Cancel</Button>
         </div>
       )}
+      {cancelled.value && <p class="muted">Cancelled: nothing is left of it.</p>}
       {failure.value && <p class="error">{failure.value}</p>}
-      {job.value?.state === "done" && <Tree value={job.value.result} />}
+      {job.value?.state === "done" && (props.show ? props.show(job.value.result) : <Tree value={job.value.result} />)}
     </div>
   );
 }

@@ -21,6 +21,10 @@ from labwire.web.session_files import WHAT, SessionFiles
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+_QUIET = frozenset({"instruments.grant"})
+"""Not logged: a page says many times a second that it has taken blocks of an acquisition, whose begin is logged."""
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who asks."""
 
@@ -185,6 +189,8 @@ class Api:
     def _may_change(self, what: str, asked: object, caller: Caller) -> None:
         if self._read_only:
             raise RefusedError(f"{what}: this dashboard is read-only", operation=what)
+        if what in _QUIET:
+            return
         shown = msgspec.json.encode(asked, enc_hook=repr).decode()
         self._log(f"{what} {shown[:200]} by {caller.who} from {caller.address}")
 

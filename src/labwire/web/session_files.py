@@ -210,4 +210,4 @@ def _file(session: Session, name: str) -> Answer:
 def _check_length(session: Session) -> None:
     count = sum(session.topics.values())
     if count > MAX_MESSAGES:
-        raise TooLargeError(f"{count} messages are too many to look through here: labwire sessions export, or Python")
+        raise TooLargeError(f"{count} messages are too many to look through here: labwire export, or Python")
