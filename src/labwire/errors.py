@@ -28,6 +28,8 @@ The tree says whose fault it is::
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -190,6 +192,17 @@ def error_from_name(name: str, message: str, data: dict[str, object] | None = No
     return BY_NAME.get(name, LabwireError)(message, **safe)
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra where this program runs.
+
+    It names the interpreter: the ``pip`` of a terminal often belongs to another one.
+
+    >>> install_command("camera").endswith("-m pip install 'labwire[camera]'")
+    True
+    """
+    return f"{shlex.quote(sys.executable or 'python')} -m pip install 'labwire[{extra}]'"
+
+
 @contextmanager
 def needs_extra(extra: str) -> Generator[None]:
     """Import optional dependencies under this, so that a missing one tells what to install.
@@ -207,6 +220,6 @@ def needs_extra(extra: str) -> Generator[None]:
             raise  # our own module is broken or misspelt: not for pip to mend
         missing = error.name or str(error)
         raise MissingExtraError(
-            f"this needs {missing}, which cannot be imported ({error}); to install it: pip install 'labwire[{extra}]'",
+            f"this needs {missing}, which cannot be imported ({error}); to install it: {install_command(extra)}",
             extra=extra,
         ) from error

@@ -53,6 +53,13 @@ def test_structs_by_key_have_the_key_in_front() -> None:
     assert "2.00 MB" in text
 
 
+def test_two_columns_never_have_the_same_heading() -> None:
+    text = shown(RecordingStopped("/rec/000", 61.0, {"bus log": StreamCounters(written=5, written_bytes=2_000_000)}))
+    headings = next(line for line in text.splitlines() if line.startswith("name"))
+    assert headings.split("  ").count("written") == 1
+    assert "written bytes" in headings
+
+
 def test_a_tree_is_toml() -> None:
     assert shown({"bus": {"pub_port": 0}}) == "[bus]\npub_port = 0\n"
 

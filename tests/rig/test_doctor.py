@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,7 +161,7 @@ def test_a_missing_extra_is_told_with_the_command_and_fails_if_needed() -> None:
     camera, record, demo = check_extras({"record"}, REQUIREMENTS, version_of)
     assert camera.level is Level.OK
     assert record.level is Level.FAIL
-    assert record.advice == "pip install 'labwire[record]'"
+    assert record.advice == f"{shlex.quote(sys.executable)} -m pip install 'labwire[record]'"
     assert demo.level is Level.WARN
     assert "pip install 'labwire[demo]'" in demo.advice
     assert "matplotlib" in demo.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
@@ -47,8 +48,13 @@ def table_of(rows: Sequence[msgspec.Struct], keys: Sequence[str] = (), key_label
     """
     names = [field.name for field in msgspec.structs.fields(rows[0])]
     cells = {name: [quantity(name, getattr(row, name)) for row in rows] for name in names}
-    columns = [(label(name), column) for name, column in cells.items() if any(cell != NOTHING for cell in column)]
-    headings = [heading for heading, _ in columns]  # `written` and `written_bytes` have the same
+    labels = Counter(map(label, names))  # `written` and `written_bytes` have the same: it would stand there twice
+    columns = [
+        (label(name) if labels[label(name)] == 1 else name.replace("_", " "), column)
+        for name, column in cells.items()
+        if any(cell != NOTHING for cell in column)
+    ]
+    headings = [heading for heading, _ in columns]
     table = make_table([key_label, *headings] if keys else headings)
     for cell_row in zip(*([list(keys)] if keys else []), *(column for _, column in columns), strict=True):
         table.add_row(*map(Text, cell_row))

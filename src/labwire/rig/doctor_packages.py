@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import zmq
 
+from labwire.errors import install_command
 from labwire.rig.finding import Finding, fail, ok, warn
 
 OLDEST_LIBZMQ = (4, 3, 2)
@@ -89,5 +90,5 @@ def _extra(extra: str, names: list[str], version_of: Callable[[str], str], *, ne
     if not missing:
         return ok(f"{extra}: {', '.join(found)}")
     text = f"{extra}: {', '.join(missing)} missing"
-    advice = f"pip install 'labwire[{extra}]'"
+    advice = install_command(extra)
     return fail(f"{text}, which the rig needs", advice) if needed else warn(text, f"if you want it: {advice}")

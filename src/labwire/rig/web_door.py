@@ -13,7 +13,7 @@ from typing import Any
 from labwire.bus.actor_runner import Wiring
 from labwire.bus.config import WebConfig
 from labwire.bus.ports import owner_of
-from labwire.errors import PortTakenError, ResourceError
+from labwire.errors import PortTakenError, ResourceError, install_command
 from labwire.rig.rig_config import RigConfig
 
 DEFAULT_PORT = 8080
@@ -40,7 +40,7 @@ class WebDoor:
         if not config.web.enabled:
             return
         if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-            self.note = f"off, because {missing[0]} is not installed: pip install 'labwire[web]'"
+            self.note = f"off, because {missing[0]} is not installed: {install_command('web')}"
             return
         self._socket = self._open(config.web)
         self._socket.listen(_BACKLOG)

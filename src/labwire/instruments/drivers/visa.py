@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from labwire.errors import ConfigError, DeadlineError, DeviceError, MissingExtraError, needs_extra
+from labwire.errors import ConfigError, DeadlineError, DeviceError, MissingExtraError, install_command, needs_extra
 from labwire.instruments.driver import Driver
 from labwire.strict import Strict
 
@@ -219,5 +219,5 @@ def _no_backend(backend: str, error: Exception) -> ConfigError | MissingExtraErr
     name = backend.rpartition("@")[2]
     extra = {"py": "visa", "sim": "demo"}.get(name)
     if extra and not isinstance(error, OSError):
-        return MissingExtraError(f"VISA backend {backend!r}: {error}; to install it: pip install 'labwire[{extra}]'")
+        return MissingExtraError(f"VISA backend {backend!r}: {error}; to install it: {install_command(extra)}")
     return ConfigError(f"VISA backend {backend!r} cannot be used: {error}")
