@@ -70,6 +70,28 @@ def test_runs_follow_each_other_on_two_connections(detector: TcpDetector, tmp_pa
     ) == 2
 
 
+def test_a_writer_that_discards_counts_what_it_cannot_read_and_what_is_cut_off(
+    detector: TcpDetector, tmp_path: Path
+) -> None:
+    told = Told()
+    with writing(detector, tmp_path, told, discard=True) as writer:
+        run = detector.begin(7, start_of(start_message(25, 10)), images_per_file=10)
+        for number in range(25):
+            detector.send(run, number, [b"no image"] if number == 3 else image(number))
+        result = detector.end(run, end())
+        assert (result.acknowledged, result.failed) == (24, 1)
+        cut = detector.begin(8, start_of(start_message(25, 10, run=8)), images_per_file=10)
+        detector.send(cut, 0, image(0))
+        detector.until(lambda: cut.result().acknowledged == 1)
+        detector.drop(cut.connections[0])
+        detector.until(lambda: len(told.of("run_finished")) == 2)
+        detector.wait_writers(1)
+        assert (writer.statistics().waiting_images, writer.statistics().waiting_bytes) == (0, 0)
+    endings = [(data["ended"], data["images"]) for data in told.of("run_finished")]
+    assert endings == [("end", 24), ("lost", 1)]
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_the_system_looks_after_the_connection_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[tuple[int, int], object] = {}
 
