@@ -312,6 +312,22 @@ def test_a_run_with_more_files_than_its_line_names_is_counted_by_its_master(good
     assert verify_session(good).images == 5
 
 
+def test_of_two_writers_with_very_many_files_each_has_its_own(good: Path) -> None:
+    """Their lines name two files each, and there are four."""
+    h5py = pytest.importorskip("h5py")
+    data = note_run(good, 0)
+    paths = [data / f"many_data_{number:06d}.h5" for number in range(1, 9)]
+    for path, count in zip(paths, (3, 3, 3, 3, 3, 3, 3, 1), strict=True):
+        with h5py.File(path, "w") as file:
+            file["entry/data/data"] = np.ones((count, 4, 3), "u2")
+    for first, images in ((0, 12), (1, 10)):
+        files = [str(paths[first]), str(paths[first + 2])]
+        run = {"run_number": 7, "images": images, "files": files, "file_count": 4}
+        (good / f"writer.disk{first + 1}.jsonl").write_text(json.dumps(run) + "\n")
+    found = verify_session(good)
+    assert (found.images, found.problems) == (22, [])
+
+
 def test_a_log_that_ends_in_the_middle_was_cut_off_and_not_changed_by_the_disk(good: Path) -> None:
     size = (good / "bus.mcap").stat().st_size
     cut("bus.mcap", size // 2)(good)

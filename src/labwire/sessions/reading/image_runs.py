@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +17,9 @@ import msgspec
 
 from labwire.sessions.manifest import Manifest
 from labwire.sessions.reading.hdf5 import count_images, count_unfinished, has_h5py
+
+_NUMBERED = re.compile(r"(.*_data_)(\d+)\.h5")
+"""Name of a data file, as our writers give it."""
 
 
 class RunNote(msgspec.Struct, frozen=True):
@@ -92,10 +97,26 @@ def _check_note(run: RunNote) -> tuple[int, str]:
         return 0, f"{len(gone)} of its files are not here, {gone[0]} for one"
     if not has_h5py():
         return 0, "its files were not opened: HDF5 needs h5py (pip install 'labwire[images]')"
-    # Its master file tells where a line does not name all files.
-    names = [run.master_file] if run.file_count > len(run.files) else run.files
-    found = sum(count_images(Path(name)) for name in names)
+    found = sum(count_images(path) for path in _files_of(run))
     return found, "" if found == run.images else f"{run.images} images were stored, {found} are there"
+
+
+def _files_of(run: RunNote) -> list[Path]:
+    """Return the data files of a writer's run; of very many, its line names the first ones only.
+
+    The files of a run go to its writers in turn, so the numbers of one writer's files lie equally far apart.
+    """
+    named = [Path(name) for name in run.files]
+    if run.file_count <= len(named):
+        return named
+    first = _NUMBERED.fullmatch(named[0].name)
+    numbers = [int(match[2]) for path in named if (match := _NUMBERED.fullmatch(path.name))]
+    if first is None or len(numbers) < 2:
+        return [Path(run.master_file)] if run.master_file else named
+    step = math.gcd(*(number - numbers[0] for number in numbers[1:]))
+    beside = named[0].parent.glob(f"{glob.escape(first[1])}*.h5")
+    found = ((path, _NUMBERED.fullmatch(path.name)) for path in sorted(beside))
+    return [path for path, match in found if match and step and (int(match[2]) - numbers[0]) % step == 0]
 
 
 # --- runs that a writer did not live to note
@@ -145,9 +166,9 @@ def _find_untold(run: RunNote, notes: list[tuple[str, RunNote]], folders: list[P
     prefix = glob.escape(run.run_name.removeprefix(f"{run.run_number}:"))
     if acknowledged <= 0 or run.cancelled or not folders or not prefix:
         return _Untold()
-    noted = {name for note in told for name in note.files}
+    noted = {path for note in told for path in _files_of(note)}
     images, unfinished = 0, list[Path]()
     for folder in folders:
-        images += sum(count_images(path) for path in folder.glob(f"{prefix}_data_*.h5") if str(path) not in noted)
+        images += sum(count_images(path) for path in folder.glob(f"{prefix}_data_*.h5") if path not in noted)
         unfinished += sorted(folder.glob(f"{prefix}_data_*.h5.*.tmp"))
     return _Untold(acknowledged, images, tuple(unfinished))
