@@ -97,6 +97,11 @@ def test_nearest(name: str, expected: str) -> None:
     assert nearest(name, ["pub_port", "sub_port"]) == expected
 
 
+def test_a_mistake_in_a_line() -> None:
+    assert Mistake(("bus", 0), "must be text").in_a_line() == "bus.0: must be text"
+    assert Mistake((), "unknown key", "did you mean port?").in_a_line() == "options: unknown key; did you mean port?"
+
+
 def test_help_is_on_one_line_and_inherited() -> None:
     assert help_of(Lamp) == {"watts": "How bright, in watts. Over two lines."}
     assert help_of(Fancy) == {"high": "The inherited field, with help now."}

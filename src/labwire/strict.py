@@ -52,6 +52,11 @@ class Mistake(NamedTuple):
     hint: str = ""
     """What to do, if more can be said: ``did you mean pub_port?``."""
 
+    def in_a_line(self) -> str:
+        """Return it as one line: ``pub_prt: unknown key; did you mean pub_port?``."""
+        where = ".".join(map(str, self.path)) or "options"
+        return f"{where}: {self.text}; {self.hint}" if self.hint else f"{where}: {self.text}"
+
 
 def find_mistakes(value: object, wanted: Any, path: KeyPath = ()) -> Iterator[Mistake]:
     """Yield everything that keeps `value` from being converted to the type `wanted`.

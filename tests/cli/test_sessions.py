@@ -34,6 +34,12 @@ def test_verify_names_the_gap_and_the_exit_status_tells(capsys: pytest.CaptureFi
         assert words in out
 
 
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "verify", str(tmp_path / "gone" / "000"))
+    assert code == 4
+    assert f"there is no folder {tmp_path}/gone/000" in err.replace("\n", "")
+
+
 def test_verify_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other, _ = record_session(folder.parents[1], name="other")
     code, out, err = run(capsys, "verify", "--all", "--json")

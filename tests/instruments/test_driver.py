@@ -463,7 +463,7 @@ def test_options_are_checked_before_the_driver_is_made() -> None:
     made = make_driver(Meter, {"offset_v": 1}, "DMM1")
     assert isinstance(made, Meter)
     assert made.measure_voltage(2.0) == 3.0
-    with pytest.raises(ConfigError, match=r"'DMM1': ofset_v: unknown key did you mean offset_v\? .*Meter: offset_v"):
+    with pytest.raises(ConfigError, match=r"'DMM1': ofset_v: unknown key; did you mean offset_v\? .*Meter: offset_v"):
         make_driver(Meter, {"ofset_v": 1}, "DMM1")
     with pytest.raises(ConfigError, match="offset_v: must be a number"):
         make_driver(Meter, {"offset_v": "1"}, "DMM1")

@@ -124,7 +124,7 @@ def read_config(actor_class: type[Actor], config: dict[str, Any], name: str) -> 
     mistakes = list(find_mistakes(config, actor_class.Config))
     if not mistakes:
         return msgspec.convert(config, actor_class.Config)
-    lines = [f"{'.'.join(map(str, path)) or 'options'}: {text} {hint}".rstrip() for path, text, hint in mistakes]
+    lines = [mistake.in_a_line() for mistake in mistakes]
     known = ", ".join(actor_class.Config.__struct_fields__) or "none"
     raise ConfigError(f"actor {name!r}: {'; '.join(lines)} (its options: {known})")
 

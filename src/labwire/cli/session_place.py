@@ -100,6 +100,10 @@ def find_in(place: Place, session: str) -> Path:
     """
     from labwire.sessions.folder import find_session
 
+    if Path(session).is_absolute() and not Path(session).exists():
+        raise NotFoundError(
+            f"there is no folder {session}", hint="`labwire sessions list` shows the sessions and their folders"
+        )
     try:
         return find_session(place.root, session)
     except NotFoundError as error:

@@ -145,7 +145,7 @@ def make_driver(driver: type[Driver], options: Mapping[str, Any], instrument: st
     """
     mistakes = list(find_mistakes(dict(options), driver.Config))
     if mistakes:
-        lines = [f"{'.'.join(map(str, path)) or 'options'}: {text} {hint}".rstrip() for path, text, hint in mistakes]
+        lines = [mistake.in_a_line() for mistake in mistakes]
         known = ", ".join(driver.Config.__struct_fields__) or "none"
         raise ConfigError(f"instrument {instrument!r}: {'; '.join(lines)} (options of {driver.__name__}: {known})")
     return driver(msgspec.convert(dict(options), driver.Config))

@@ -236,7 +236,7 @@ def test_text_cannot_bring_commands_of_its_own(value: str) -> None:
         ("[verbs.V]\nsend = 'V {x}'\nparams.x = { default = 'a' }", "the default does not fit: V: parameter 'x' must"),
         ("[verbs.V]\nsend = 'V {x}'\nparams.x = { maximum = 1, default = 2 }", "the default does not fit"),
         ("[verbs.V]\nsend = 'V'\nparse = 'flot'", 'parse: must be one of .* did you mean "float"'),
-        ("[verbs.V]\nsnd = 'V'", "snd: unknown key did you mean send"),
+        ("[verbs.V]\nsnd = 'V'", "snd: unknown key; did you mean send"),
     ],
 )
 def test_what_is_wrong_in_the_rig_file_is_told_before_anything_is_opened(text: str, message: str) -> None:

@@ -107,7 +107,7 @@ def test_a_driver_with_wrong_options_is_a_fatal_error() -> None:
     with worker_process(SIMULATED + "Multimeter", options={"voltage": 1}, wait=False) as worker:
         error = decode_error(worker.peer.receive().payload)
         assert error.fatal
-        assert "voltage: unknown key did you mean voltage_v?" in error.error_message
+        assert "voltage: unknown key; did you mean voltage_v?" in error.error_message
         assert error.error_code == codes_of(ConfigError).worker_code
         assert worker.process.wait(LIMIT_S) == codes_of(ConfigError).exit_code
 
