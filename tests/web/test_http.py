@@ -116,7 +116,7 @@ def test_long_work_is_a_job(url: str) -> None:
 
 
 def test_a_job_is_cancelled(url: str) -> None:
-    commands = [{"name": "web_SLOW1", "verb": "SLEEP", "params": {"seconds": 0.2}}] * 200
+    commands = [{"name": "web_SLOW1", "verb": "SLEEP", "params": {"seconds": 0.03}}] * 200
     started = post(url, "/api/instruments/run", {"commands": commands, "stop_on_error": False})
     assert started.status == 202, started.body
     path = started.headers["location"]
