@@ -33,9 +33,10 @@ def detector() -> Iterator[TcpDetector]:
         yield detector
 
 
-def test_a_run_is_stored_and_acknowledged(detector: TcpDetector, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_run_is_stored_and_acknowledged(detector: TcpDetector, tmp_path: Path, *, sync: bool) -> None:
     told = Told()
-    with writing(detector, tmp_path, told):
+    with writing(detector, tmp_path, told, sync=sync):
         run = detector.begin(7, start_of(start_message(25, 10)), images_per_file=10)
         for number in range(25):
             detector.send(run, number, image(number))

@@ -206,6 +206,8 @@ class DataFile:
         finally:
             disk.pixels = 0
         self.check("write an image")
+        if self._sync:
+            disk.begin_sync(len(data))
         return len(data)
 
     def _flush(self) -> None:
