@@ -26,7 +26,7 @@ export function PulseTrace({ topic }: { topic: string }) {
       legend: { show: false },
       cursor: { show: false },
       series: [{}, { stroke: () => colour("--c5"), width: 1.5, points: { show: false } }],
-      axes: [axis({ show: false }), axis({ size: 64, values: (_, values) => values.map(() => ""), label: "pulse wave", labelSize: 20, labelFont: "12px system-ui, sans-serif" })],
+      axes: [axis({ show: false }), axis({ size: 44, values: (_, values) => values.map(() => ""), label: "pulse wave", labelSize: 20, labelFont: "12px system-ui, sans-serif" })],
     }),
     [],
   );

@@ -12,7 +12,7 @@ interface Estimate {
 }
 const FRESH_S = 10;
 const FIGURES = ["pulse", "breathing"];
-const TRACES = [["upper_breathing_trace", "chest"], ["lower_breathing_trace", "belly"]] as const;
+const TRACES = [["upper_breathing_trace", "upper chest"], ["lower_breathing_trace", "lower chest"]] as const;
 
 /** What was measured strictly, or however else it is told. */
 function estimateOf(told: unknown): Estimate | null {
@@ -61,7 +61,7 @@ export function Vitals() {
                 {breathing.length > 0 && (
                   <Trend
                     series={breathing.map(([field]) => ({ topic: `edge_metrics.${camera}`, field }))}
-                    names={breathing.map(([, name]) => `breathing, ${name} (% of the face)`)}
+                    names={breathing.map(([, name]) => `${name} (% of the face)`)}
                     seconds={30}
                     apart={false}
                     paused={paused}
