@@ -18,6 +18,7 @@ import zmq
 
 from labwire.cli.main import main
 from labwire.testing.processes import running_process
+from tests.bus.fake_hub import wait_until
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
 from tests.terminal import on_a_terminal
 
@@ -108,6 +109,15 @@ def test_sub_as_json_has_whole_payloads(rig: RunningRig) -> None:
 
 def test_sub_of_what_nobody_says_ends_by_its_time(rig: RunningRig) -> None:
     assert good(rig, "sub", "no.such.topic", "--seconds", "0.2") == ""
+
+
+def test_sub_of_a_mistyped_topic_says_what_there_is(rig: RunningRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_until(lambda: "recorder.state" in good(rig, "bus", "stats", "--json"))
+    monkeypatch.setattr("labwire.cli.sub.QUIET_S", 0.1)
+    done = run(rig, "sub", "recorder.sttate", "--seconds", "0.3")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("labwire: nothing has come yet that begins with recorder.sttate; the bus has ")
+    assert "recorder.state" in done.stderr
 
 
 def test_sub_begins_with_the_last_value(rig: RunningRig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import math
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -59,6 +60,14 @@ def test_take_ends_after_enough_or_when_nothing_comes() -> None:
     assert list(take(fake, float("inf"), 0)) == []
     assert list(take(fake, 60.0)) == [3, 4]
     assert list(take(cast("Any", FakeSubscription([1])), 0.0)) == []
+
+
+def test_who_hears_nothing_is_told_once() -> None:
+    told: list[str] = []
+    assert list(take(cast("Any", FakeSubscription([])), math.inf, on_quiet=lambda: told.append("quiet"))) == []
+    assert told == ["quiet"]
+    assert list(take(cast("Any", FakeSubscription([1])), math.inf, on_quiet=lambda: told.append("again"))) == [1]
+    assert told == ["quiet"], "something has come"
 
 
 def test_rates_are_counted_by_topic_busiest_first() -> None:

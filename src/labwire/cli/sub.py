@@ -6,7 +6,8 @@ import datetime as dt
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -14,13 +15,18 @@ from cyclopts import Parameter
 from labwire.cli.connection import HERE, Connection
 from labwire.cli.fields import compact, printable, raw_sizes
 from labwire.cli.output import remark, write_json, write_line
-from labwire.errors import DeadlineError
+from labwire.errors import DeadlineError, LabwireError
 from labwire.wire.bus_message import BusMessage
 
 if TYPE_CHECKING:
     from labwire.bus.subscription import Subscription
+    from labwire.client import Rig
 
+QUIET_S = 3.0
+"""When it is time to say that nothing comes."""
 _SHOWN_RAW_BYTES = 32
+_SHOWN_TOPICS = 8
+_SIMILAR = 0.5
 _Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
@@ -57,24 +63,36 @@ def sub(
             return
         with rig.subscribe(*prefixes, last=last, on_malformed=_unreadable) as messages:
             try:
-                for message in take(messages, limit_s, count):
+                for message in take(messages, limit_s, count, on_quiet=lambda: _say_what_there_is(rig, prefixes)):
                     _show(message, as_json=connection.json, raw=raw)
             finally:  # after Ctrl-C as well
                 _say_what_was_lost(messages)
 
 
-def take(messages: Subscription[Any], limit_s: float, limit: int | None = None) -> Iterator[Any]:
-    """Yield messages until the time is up or enough have come."""
-    end_s = time.monotonic() + limit_s
+def take(
+    messages: Subscription[Any],
+    limit_s: float,
+    limit: int | None = None,
+    on_quiet: Callable[[], None] = lambda: None,
+) -> Iterator[Any]:
+    """Yield messages until the time is up or enough have come; call back if at first none come for `QUIET_S`."""
+    begin_s = time.monotonic()
+    end_s, quiet_s = begin_s + limit_s, begin_s + QUIET_S
     taken = 0
     while limit is None or taken < limit:
-        left_s = end_s - time.monotonic()
-        if left_s <= 0:
+        now_s = time.monotonic()
+        if now_s >= end_s:
             return
+        left_s = min(end_s, quiet_s) - now_s
         try:
-            message = messages.recv(None if math.isinf(left_s) else left_s)
+            message = messages.recv(None if math.isinf(left_s) else max(left_s, 0.0))
         except DeadlineError:
-            return
+            if end_s <= quiet_s:
+                return
+            quiet_s = math.inf
+            on_quiet()
+            continue
+        quiet_s = math.inf
         taken += 1
         yield message
 
@@ -108,6 +126,18 @@ def _show(message: BusMessage, *, as_json: bool, raw: bool) -> None:
     else:
         now = dt.datetime.now().astimezone()
         write_line(line_of(message, now, raw=raw, colour=sys.stdout.isatty()))
+
+
+def _say_what_there_is(rig: Rig, prefixes: tuple[str, ...]) -> None:
+    wanted = ", ".join(prefixes)
+    try:
+        topics = [row.topic for row in rig.bus.stats().topics]
+    except LabwireError:
+        topics = []
+    near = {topic for prefix in prefixes for topic in get_close_matches(prefix, topics, _SHOWN_TOPICS, _SIMILAR)}
+    shown = sorted(near) or topics[:_SHOWN_TOPICS]
+    there_is = f"; the bus has {', '.join(map(printable, shown))}" if shown else ""
+    remark(f"labwire: nothing has come yet that begins with {wanted or 'anything'}{there_is}; still listening")
 
 
 def _unreadable(parts: list[bytes], error: Exception) -> None:
