@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import zmq
 
 from labwire.errors import ConfigError, DeadlineError, PeerError, PeerGoneError, PortTakenError, StateError
 from labwire.images.pushers.zeromq import ZeroMqPusher
@@ -297,6 +299,22 @@ def test_close_takes_a_run_back_and_what_was_sent_leaves(bench: Bench) -> None:
 def test_a_port_that_is_taken_is_said_so(bench: Bench) -> None:
     bench.open()
     taken = bench.pusher.addresses[0].removeprefix("zmq+")
+    with pytest.raises(PortTakenError, match="taken"):
+        ZeroMqPusher(ZeroMqStreamConfig(image_socket=(ANY, taken)))
+
+
+def test_garbage_collection_does_not_meet_a_socket_that_is_still_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.open()
+    taken = bench.pusher.addresses[0].removeprefix("zmq+")
+    destroy = zmq.Context.destroy
+
+    def collect_and_destroy(context: zmq.Context[Any], linger: float | None = None) -> None:
+        gc.collect()
+        destroy(context, linger)
+
+    monkeypatch.setattr(zmq.Context, "destroy", collect_and_destroy)
     with pytest.raises(PortTakenError, match="taken"):
         ZeroMqPusher(ZeroMqStreamConfig(image_socket=(ANY, taken)))
 

@@ -79,11 +79,10 @@ class ZeroMqPusher:
         if config.send_buffer_size is not None:
             warn_if_clamped(config.send_buffer_size)
         self._context: zmq.Context[Any] = zmq.Context(min(len(config.image_socket), _MAX_IO_THREADS))
+        self._lanes: list[PushLane] = []
         try:
-            self._lanes = [
-                PushLane(self._context, number, address, config, self._dropping)
-                for number, address in enumerate(config.image_socket)
-            ]
+            for number, address in enumerate(config.image_socket):  # a lane that is held cannot be garbage yet
+                self._lanes.append(PushLane(self._context, number, address, config, self._dropping))
             self._watch = LaneWatch(self._context, self._lanes, config.writer_notification_socket, on_event)
         except LabwireError:
             self._context.destroy(linger=0)
