@@ -310,7 +310,7 @@ def test_garbage_collection_does_not_meet_a_socket_that_is_still_open(
     taken = bench.pusher.addresses[0].removeprefix("zmq+")
     destroy = zmq.Context.destroy
 
-    def collect_and_destroy(context: zmq.Context[Any], linger: float | None = None) -> None:
+    def collect_and_destroy(context: zmq.Context[Any], linger: int | None = None) -> None:
         gc.collect()
         destroy(context, linger)
 
