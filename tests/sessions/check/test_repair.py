@@ -21,7 +21,7 @@ from labwire.sessions.manifest import read_manifest, write_manifest
 from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.logs import read_messages
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
-from tests.sessions.player import check_folder, load_data, load_info, load_video
+from tests.sessions.strict_player import check_folder, load_data, load_info, load_video
 
 
 def record(root: Path, *, copy_to: Path | None = None, **config: Any) -> Path:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labwire.sessions.player.pldata import encode_record_head, encode_topic, read_records
 from labwire.sessions.player.pldata_repair import repair_pldata
 from labwire.wire.bus_message import encode_payload
-from tests.sessions.player import load_data
+from tests.sessions.strict_player import load_data
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 32, 255, 256, 65535, 65536])

@@ -14,7 +14,7 @@ from labwire.sessions.record.recording import State
 from tests.sessions.lab import Lab, manifest_of
 from tests.sessions.logs import read_messages, read_metadata, read_rows
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
-from tests.sessions.player import check_folder, load_data, load_info, load_video
+from tests.sessions.strict_player import check_folder, load_data, load_info, load_video
 
 
 def test_a_session_from_start_to_stop(lab: Lab) -> None:

@@ -10,7 +10,7 @@ from labwire.operations.recordable import StreamCounters, StreamDescription
 from labwire.sessions.check.jsonl_repair import count_lines, is_whole_jsonl, repair_jsonl
 from labwire.sessions.check.repair import repair_session
 from labwire.sessions.manifest import read_manifest, write_manifest
-from tests.sessions.test_repair import record
+from tests.sessions.check.test_repair import record
 
 LINES = b'{"command_id":"DMM1-1","value":1.5}\n{"command_id":"DMM1-2","value":[1,2]}\n'
 

@@ -13,7 +13,7 @@ from labwire.sessions.file_names import FileNames
 from labwire.sessions.player.player_format import PlayerFolder
 from labwire.wire.bus_message import encode_payload, peek_header
 from tests.sessions.making import START, datum, jpeg, open_fds, picture_parts, received, session_in
-from tests.sessions.player import check_folder, load_data, load_info
+from tests.sessions.strict_player import check_folder, load_data, load_info
 
 
 @pytest.fixture

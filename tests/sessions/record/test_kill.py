@@ -17,9 +17,9 @@ from labwire.sessions.check.verify import verify_session
 from labwire.sessions.folder import list_sessions
 from labwire.wire.bus_message import decode_payload
 from tests.sessions.logs import read_messages
-from tests.sessions.player import check_folder, load_data, load_info, load_video
+from tests.sessions.strict_player import check_folder, load_data, load_info, load_video
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MAY_LOSE_S = 1.0
 
 

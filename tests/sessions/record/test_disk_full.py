@@ -20,9 +20,9 @@ from labwire.sessions.folder import list_sessions
 from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.logs import read_messages
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
-from tests.sessions.player import check_folder, load_data
+from tests.sessions.strict_player import check_folder, load_data
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_nothing_is_left_of_a_session_for_which_there_is_no_room(small_disk: Pat
 def test_a_limit_on_the_size_of_files_ends_the_session_with_whole_files(tmp_path: Path) -> None:
     # In a process of its own: the limit cannot be raised again. 3 MB of log, then "File too large".
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
-    command = [sys.executable, "-m", "tests.sessions.test_disk_full", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.sessions.record.test_disk_full", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     (row,) = list_sessions(tmp_path)

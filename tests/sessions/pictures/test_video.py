@@ -17,7 +17,7 @@ from labwire.sessions.pictures.video_file import VideoFile
 from labwire.sessions.pictures.video_repair import is_finished, repair_video
 from labwire.sessions.sink import ClockChange
 from tests.sessions.making import START, jpeg, picture_parts, session_in, wait_for
-from tests.sessions.player import load_video
+from tests.sessions.strict_player import load_video
 
 
 @pytest.fixture
