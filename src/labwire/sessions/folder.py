@@ -72,10 +72,19 @@ def create_session_folder(root: Path, name: str) -> tuple[Path, str]:
 
 
 def _next_number(parent: Path) -> int:
-    """Return the number above the highest: that of a session that was removed is not given again while others stand."""
-    taken = [path for path in _subfolders(parent) if path.name.endswith(PRUNED_SUFFIX) or _is_session(path)]
-    names = [path.name.removesuffix(PRUNED_SUFFIX) for path in taken]
-    return 1 + max((int(name) for name in names if name.isascii() and name.isdecimal()), default=-1)
+    """Return the number above the highest: that of a session that was removed is not given again while others stand.
+
+    One entry is looked at after the other and none is kept: a folder may hold the sessions of months.
+    """
+    highest = -1
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            digits = entry.name.removesuffix(PRUNED_SUFFIX)
+            if not (digits.isascii() and digits.isdecimal()) or (number := int(digits)) <= highest:
+                continue
+            if entry.is_dir(follow_symlinks=False) and (digits != entry.name or _is_session(Path(entry.path))):
+                highest = number
+    return 1 + highest
 
 
 def _enter(root: Path, parent: Path, part: str, name: str) -> Path:
