@@ -13,8 +13,8 @@ import msgspec
 import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import InvalidNameError, LabwireError, ResourceError, UsageError
-from labwire.operations.actors import Actors
+from labwire.errors import InvalidNameError, LabwireError, NotFoundError, ProtocolError, ResourceError, UsageError
+from labwire.operations.actors import ActorList, Actors
 from labwire.operations.job import Job
 from labwire.operations.recordable import Recordable
 from labwire.operations.recording import (
@@ -26,13 +26,15 @@ from labwire.operations.recording import (
     Repaired,
     RepairProgress,
     SessionList,
+    StreamNames,
+    StreamOffers,
 )
 from labwire.operations.session_check import Verified
 from labwire.sessions import events
 from labwire.sessions.check.housekeeping import Housekeeper
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
-from labwire.sessions.manifest import uuid_of
+from labwire.sessions.manifest import Manifest, read_manifest
 from labwire.sessions.record.recording import SessionRecorder
 from labwire.sessions.record.recording import State as RecorderState
 
@@ -133,11 +135,12 @@ class Recorder(Actor, Recording):
             case _:
                 pass
 
-    def _on_should_start(self, name: object, follows: str = "") -> None:
+    def _on_should_start(self, name: object, after: Manifest | None = None) -> None:
         try:
             if not isinstance(name, str | None):
                 raise InvalidNameError(f"session_name is text, not {name!r:.80}")
-            self._start((name or "").strip(), follows=follows)
+            follows, left_out = (after.uuid, after.left_out) if after else ("", ())
+            self._start((name or "").strip(), follows=follows, left_out=left_out)
         except LabwireError as error:
             self._failed(error.message)
 
@@ -157,7 +160,7 @@ class Recorder(Actor, Recording):
         self._tell_failed(text % cut_off.path, rec_path=cut_off.path)
         self._stop_the_others()
         if cut_off.duration_s >= _WORTH_GOING_ON_S:
-            self._on_should_start(cut_off.name.rpartition("/")[0], uuid_of(Path(cut_off.path)))
+            self._on_should_start(cut_off.name.rpartition("/")[0], _manifest_of(Path(cut_off.path)))
 
     def _stop_the_others(self) -> None:
         """Have those stop that still record into a session whose recorder is gone; for the others it does nothing."""
@@ -169,13 +172,17 @@ class Recorder(Actor, Recording):
 
     # --- operations
 
-    def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
+    def start(self, name: str = "", *, require: bool = False, streams: StreamNames | None = None) -> RecordingStarted:
         """See `Recording.start`."""
-        return self._start(name, require=require)
+        return self._start(name, require=require, streams=streams)
 
-    def _start(self, name: str, *, require: bool = False, follows: str = "") -> RecordingStarted:
+    def streams(self) -> StreamOffers:
+        """See `Recording.streams`."""
+        return self._recorder.streams({one.name: one.actor_class for one in self._recordable_actors()})
+
+    def _start(self, name: str, **how: Any) -> RecordingStarted:
         absent = self._wait_for_starters()
-        started = self._recorder.start(name, require=require, follows=follows)
+        started = self._recorder.start(name, **how)
         for actor in absent:
             self.log.warning("%s is still starting; if it records, it is not in %s", actor, started.rec_path)
         self._started_s = time.monotonic()
@@ -317,10 +324,12 @@ class Recorder(Actor, Recording):
 
     def _find_recordables(self) -> dict[str, Recordable]:
         """Return the other actors that can be recorded, as they are in the rig now."""
+        return {one.name: self.service_of(Recordable, target=one.name) for one in self._recordable_actors()}
+
+    def _recordable_actors(self) -> ActorList:
         actors = self.service_of(Actors, timeout_s=2.0).list()
         self._actors = [actor.name for actor in actors]
-        names = [actor.name for actor in actors if Recordable.service in actor.services]
-        return {name: self.service_of(Recordable, target=name) for name in names}
+        return [actor for actor in actors if Recordable.service in actor.services]
 
     # --- the reader's thread
 
@@ -336,3 +345,11 @@ class Recorder(Actor, Recording):
                     self._recorder.put(self._sub.recv_multipart(zmq.NOBLOCK), received_s)
             except zmq.Again:
                 continue
+
+
+def _manifest_of(folder: Path) -> Manifest | None:
+    """Return the manifest of a session; None if it cannot be read."""
+    try:
+        return read_manifest(folder)
+    except (NotFoundError, ProtocolError):
+        return None

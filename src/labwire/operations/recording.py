@@ -24,6 +24,16 @@ class StreamFailure(msgspec.Struct, frozen=True):
     reason: str
 
 
+class StreamOffer(msgspec.Struct, frozen=True):
+    """A stream that a session can have."""
+
+    name: str
+    about: str
+    """What it writes, in a few words; of another part of the rig, its class."""
+    always: bool = False
+    """It cannot be left out."""
+
+
 class RecordingStarted(msgspec.Struct, frozen=True):
     """A session that began."""
 
@@ -92,6 +102,8 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 SessionList: TypeAlias = list[SessionSummary]
+StreamOffers: TypeAlias = list[StreamOffer]
+StreamNames: TypeAlias = list[str]
 
 
 class Recording(Service):
@@ -99,15 +111,22 @@ class Recording(Service):
 
     service = "record"
 
-    @operation(errors=(StateError, InvalidNameError, DiskLowError, DeviceError))
+    @operation(errors=(StateError, InvalidNameError, NotFoundError, DiskLowError, DeviceError))
     @abstractmethod
-    def start(self, name: str = "", *, require: bool = False) -> RecordingStarted:
+    def start(self, name: str = "", *, require: bool = False, streams: StreamNames | None = None) -> RecordingStarted:
         """Start a session everywhere.
 
         Args:
             name: Session name; empty means today's date. Spaces are allowed, ``..`` is not.
             require: Start all selected streams or none.
+            streams: What to record, of what `streams` lists; not given: everything. The log is always recorded;
+                without ``pictures`` it has none either.
         """
+
+    @operation(changes=False)
+    @abstractmethod
+    def streams(self) -> StreamOffers:
+        """List what a session can have: the recorder's own files, and the parts of the rig that can be recorded."""
 
     @operation(errors=(StateError,))
     @abstractmethod

@@ -77,6 +77,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, StreamCounters] = {}
     failed: list[StreamFailure] = []
     """Streams that could not take part, or not to the end."""
+    left_out: list[str] = []
+    """Streams that were not wanted. Without ``pictures`` the log has none either."""
     repairs: list[str] = []
     """One sentence per thing that a repair mended."""
     rig: dict[str, Any] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from labwire.clock import monotonic_s
-from labwire.errors import ConfigError, DeviceError
+from labwire.errors import ConfigError, DeviceError, NotFoundError
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
 from labwire.sessions.log.bus_log import BusLog
 from labwire.sessions.record.recording import State
@@ -130,3 +130,32 @@ def test_a_log_that_cannot_be_opened_is_never_optional(lab: Lab, monkeypatch: py
         recorder.start("x")
     assert list(lab.root.iterdir()) == []
     assert recorder.state is State.IDLE
+
+
+def test_only_what_is_wanted_records(lab: Lab) -> None:
+    calls: list[str] = []
+    lab.others = {"detector": Other([]), "camera": Other(calls)}
+    recorder = lab.recorder()
+    offers = recorder.streams({"detector": "a detector", "camera": "a camera"})
+    assert [(one.name, one.always) for one in offers] == [
+        ("bus", True), ("player", False), ("pictures", False), ("detector", False), ("camera", False)
+    ]  # fmt: skip
+    started = recorder.start("x", require=True, streams=["detector"])
+    assert started.started == ["bus", "detector"]
+    assert recorder.put([b"frame.world", b"\x80", b"pixels"], monotonic_s()) is False
+    assert recorder.put([b"pupil.0", b"\x80"], monotonic_s())
+    recorder.stop()
+    assert calls == []
+    assert manifest_of(Path(started.rec_path))["left_out"] == ["camera", "pictures", "player"]
+    assert [parts[0] for parts in read_messages(Path(started.rec_path) / "bus.mcap")] == [b"pupil.0"]
+
+
+@pytest.mark.parametrize("streams", [["camera", "nothing"], ["player"]])
+def test_a_stream_that_is_not_there_is_refused(lab: Lab, streams: list[str]) -> None:
+    lab.others = {"camera": Other([])}
+    recorder = lab.recorder(player_folder=False)
+    with pytest.raises(NotFoundError, match=f"no stream {streams[-1]}; there are: bus, camera, pictures"):
+        recorder.start("x", streams=streams)
+    assert recorder.state is State.IDLE
+    assert not lab.root.exists()
+    assert recorder.start("x", left_out=["gone", "camera"]).started == ["bus", "pictures"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from typing import Any
 import msgspec
 
 from labwire.clock import RigClock, epoch_us, monotonic_s
-from labwire.errors import ConfigError, DiskLowError, LabwireError, StateError
+from labwire.errors import ConfigError, DiskLowError, LabwireError, NotFoundError, StateError
 from labwire.operations.job import LocalJob
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters
-from labwire.operations.recording import RecordingStarted, RecordingStopped, Repaired, RepairProgress, SessionSummary
+from labwire.operations.recording import (
+    RecordingStarted,
+    RecordingStopped,
+    Repaired,
+    RepairProgress,
+    SessionSummary,
+    StreamOffer,
+)
 from labwire.operations.session_check import Verified
 from labwire.sessions import events
 from labwire.sessions.check.repair import repair_session
@@ -23,9 +30,18 @@ from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.events import OnEvent
 from labwire.sessions.folder import create_session_folder, find_session, free_bytes, list_sessions
+from labwire.sessions.log import bus_log
+from labwire.sessions.pictures import video
+from labwire.sessions.player import player_format
 from labwire.sessions.record.guard import SessionGuard
-from labwire.sessions.record.running_session import LOCAL_STREAMS, RunningSession
+from labwire.sessions.record.running_session import LOCAL_STREAMS, RunningSession, own_streams
 from labwire.sessions.sink import ClockChange
+
+_ABOUT_OWN = {
+    bus_log.STREAM: "every message, as it came",
+    player_format.STREAM: "the files that Pupil Player opens",
+    video.STREAM: "pictures, as videos",
+}
 
 
 class State(Enum):
@@ -96,24 +112,37 @@ class SessionRecorder:
         session = self._session
         return session.session if session is not None else None
 
-    def start(self, name: str = "", *, require: bool = False, follows: str = "") -> RecordingStarted:
+    def start(
+        self,
+        name: str = "",
+        *,
+        require: bool = False,
+        streams: Collection[str] | None = None,
+        left_out: Collection[str] = (),
+        follows: str = "",
+    ) -> RecordingStarted:
         """Start a session.
 
         Args:
             name: Session name; empty means today's date.
             require: Start all streams or none. Otherwise only the log must start.
+            streams: What to record, of what `streams` lists; None: everything. The log is always recorded.
+            left_out: What not to record; names that the rig does not have do no harm.
             follows: ``uuid`` of a session that was cut off, and that this one goes on from.
 
         Raises:
             StateError: One is running already.
             InvalidNameError: The name breaks the grammar or leads out of the root.
+            NotFoundError: The rig has no such stream.
             DiskLowError: Less free space than `disk_stop_bytes`.
             DeviceError: The folder or the log cannot be written, or a required stream cannot record.
         """
         self._enter(State.STARTING, State.IDLE)
         try:
             self._check_disk()
-            session, self._guard = self._make_session(name, follows)
+            recordables = self._find_recordables()
+            unwanted = _unwanted(streams, own_streams(self._config) | recordables.keys())
+            session, self._guard = self._make_session(name, recordables, unwanted.union(left_out), follows)
             self._session = session  # from here on messages are taken: nothing that follows a start is missed
             session.prepare(require=require)
             started = session.start(require=require)
@@ -140,10 +169,29 @@ class SessionRecorder:
                 limit_bytes=limit,
             )
 
-    def _make_session(self, name: str, follows: RunningSession | str) -> tuple[RunningSession, SessionGuard]:
+    def _find_recordables(self) -> Mapping[str, Recordable]:
         recordables = self._recordables()
         if taken := LOCAL_STREAMS & recordables.keys():
             raise ConfigError(f"{sorted(taken)} are streams of the recorder itself: name the others otherwise")
+        return recordables
+
+    def streams(self, about: Mapping[str, str]) -> list[StreamOffer]:
+        """List what a session can have: the log first, then the recorder's own, then the others.
+
+        Args:
+            about: What the others are, by name.
+        """
+        own = own_streams(self._config)
+        offers = [StreamOffer(name, text, name == bus_log.STREAM) for name, text in _ABOUT_OWN.items() if name in own]
+        return [*offers, *(StreamOffer(name, text) for name, text in about.items())]
+
+    def _make_session(
+        self,
+        name: str,
+        recordables: Mapping[str, Recordable],
+        left_out: Collection[str],
+        follows: RunningSession | str,
+    ) -> tuple[RunningSession, SessionGuard]:
         folder, name = create_session_folder(Path(self._config.root), name)
         now_s = monotonic_s()
         start = SessionStart(
@@ -156,7 +204,7 @@ class SessionRecorder:
         )
         session = RunningSession(
             self._config, start, recordables,
-            rig=self._rig, on_failure=self._on_failure, follows=follows, actors=self._actors(),
+            rig=self._rig, on_failure=self._on_failure, follows=follows, actors=self._actors(), left_out=left_out,
         )  # fmt: skip
         guard = SessionGuard(
             session, self._config, self._clock,
@@ -177,7 +225,7 @@ class SessionRecorder:
         if not parts:
             self.empty_messages += 1
             return False
-        if not self.selects(parts[0]):
+        if not self.selects(parts[0]) or (len(parts) > 2 and parts[0].startswith(session.unwanted_pictures)):
             return False
         while not session.queue.put(parts, received_monotonic_s):
             current = self._session
@@ -235,7 +283,7 @@ class SessionRecorder:
             old = self._session
             if old is None or self._state is not State.RECORDING:
                 return False
-            new, guard = self._make_session(old.session.name, old)
+            new, guard = self._make_session(old.session.name, self._find_recordables(), old.left_out, old)
             try:
                 new.prepare_local()
                 old.stop_others()
@@ -310,3 +358,12 @@ class SessionRecorder:
         """
         folder = find_session(Path(self._config.root), session)
         return LocalJob(lambda report, cancelled: verify_session(folder, report=report, cancelled=cancelled))
+
+
+def _unwanted(streams: Collection[str] | None, known: Collection[str]) -> frozenset[str]:
+    """Return what a choice of streams leaves out of what there is."""
+    if streams is None:
+        return frozenset()
+    if unknown := sorted(set(streams).difference(known)):
+        raise NotFoundError(f"there is no stream {', '.join(unknown)[:200]}; there are: {', '.join(sorted(known))}")
+    return frozenset(known).difference(streams, {bus_log.STREAM})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,12 @@ LOCAL_STREAMS = frozenset({bus_log.STREAM, player_format.STREAM, video.STREAM})
 """Names that other recordables may not have."""
 
 
+def own_streams(config: RecorderConfig) -> frozenset[str]:
+    """Return the names of the recorder's own streams that a rig file asks for."""
+    chosen = {bus_log.STREAM: True, player_format.STREAM: config.player_folder, video.STREAM: bool(config.pictures)}
+    return frozenset(name for name, on in chosen.items() if on)
+
+
 class RunningSession:
     """One session from its folder to its end; used once.
 
@@ -49,6 +55,7 @@ class RunningSession:
         on_failure: Called on any thread with the stream and the reason when a local stream fails while it runs.
         follows: The session before it in a series; or the ``uuid`` of one that was cut off.
         actors: Names of the rig's parts, for the manifest.
+        left_out: Streams that are not wanted, among them perhaps the recorder's own but the log.
     """
 
     def __init__(
@@ -61,20 +68,25 @@ class RunningSession:
         on_failure: Callable[[str, Exception], None],
         follows: RunningSession | str = "",
         actors: Sequence[str] = (),
+        left_out: Collection[str] = (),
     ) -> None:
         self.session = session
+        self.left_out = frozenset(left_out)
         self.folder = Path(session.path)
         self.queue = MessageQueue(max_messages=config.queue_messages, max_bytes=config.queue_bytes)
         self.log = BusLog(raw_in_log=config.raw_in_log, refused=lambda: self.queue.refused)
         names, prefixes = FileNames(), tuple(prefix.encode() for prefix in config.pictures)
-        self.player = PlayerFolder(names, pictures=prefixes) if config.player_folder else None
+        wanted = own_streams(config) - self.left_out
+        self.player = PlayerFolder(names, pictures=prefixes) if player_format.STREAM in wanted else None
+        self.unwanted_pictures = prefixes if video.STREAM in self.left_out else ()
+        """Prefixes of the topics whose raw parts are recorded nowhere; empty: there are none."""
         self.videos: PictureVideos | None = None
-        if prefixes:
+        if video.STREAM in wanted:
             self.videos = PictureVideos(names, prefixes=prefixes, queue_bytes=config.picture_queue_bytes)
         self.offset_s = session.start_rig_time_s - session.start_monotonic_s
         """Rig time minus monotonic clock, as far as this session knows."""
         self._local = Streams(self.local_streams())
-        self._others = Streams(recordables)
+        self._others = Streams({name: one for name, one in recordables.items() if name not in self.left_out})
         self._pause_s = config.flush_s / 2  # half for the batch to gather, half to write it
         self._on_failure = on_failure
         self._writer: SessionWriter | None = None
@@ -88,6 +100,7 @@ class RunningSession:
             host=platform.node(),
             versions=manifest.versions(),
             actors=list(actors),
+            left_out=sorted(self.left_out),
         )
         self._manifest_lock = threading.Lock()
         self._changes: list[ClockChange] = []
