@@ -13,9 +13,9 @@ from labwire.images.compression import decompress
 from labwire.images.disk_file import Ballast, DiskFile, address_of
 from labwire.images.hdf5_tree import Node, group, is_link_name, load_h5py, make_dataset, put, why_not
 from labwire.images.image_columns import ImageColumns
+from labwire.images.journal import Journal, Stored
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
-from labwire.wire.cbor_values import Buffer
 from labwire.wire.image_array import Array, flat_view
 from labwire.wire.image_message import ImageMessage
 
@@ -87,6 +87,7 @@ class DataFile:
         ballast: Disk space to close the file with.
         sync: Wait for the disk when it is finished.
         flush_s: Seconds between two moments from which on a killed writer's file can be read; 0: never.
+        journal: Keep a journal beside it, from which a killed writer's file can be finished.
 
     Raises:
         FileFailedError: It cannot be created.
@@ -101,6 +102,7 @@ class DataFile:
         ballast: Ballast | None = None,
         sync: bool = False,
         flush_s: float = 0.0,
+        journal: bool = True,
     ) -> None:
         self.index = file_index
         self.name = plan.data_name(file_index)
@@ -110,9 +112,14 @@ class DataFile:
         self._sync = sync
         self._flush_s = flush_s
         self._flush_due_s = 0.0
-        self._temporary = f"{self.name}.{time.time_ns():x}.tmp"
-        self._disk = DiskFile(folder.create(self._temporary), ballast)
-        self._file: Node = load_h5py().File(self._disk, "w")
+        self._temporary = f"{self.name}.{time.time_ns():x}.tmp" if journal else repaired_name(self.name)
+        self._journal = Journal(folder, self._temporary, plan) if journal else None
+        try:
+            self._disk = DiskFile(folder.create(self._temporary), ballast)
+            self._file: Node = load_h5py().File(self._disk, "w")
+        except BaseException:
+            self._drop_journal()
+            raise
         self._datasets: dict[str, _Images] = {}
         self._columns = ImageColumns(plan.spots)
         self._closed = False
@@ -156,7 +163,11 @@ class DataFile:
         arrays = self._channels(message)
         # All channels are looked at before the first is written: an image is in the file as a whole or not at all.
         chunks = [self._dataset(channel, array).chunk_of(index, array) for channel, array in arrays.items()]
-        size = sum(self._write_chunk(index, chunk) for chunk in chunks)
+        offsets = [self._write_chunk(index, chunk) for chunk in chunks]
+        if self._journal is not None:
+            stored = (Stored(chunk.array, offset) for chunk, offset in zip(chunks, offsets, strict=True))
+            self._journal.note(index, message, dict(zip(arrays, stored, strict=True)))
+        size = sum(len(chunk.array.data) for chunk in chunks)
         self._present.add(index)
         self.stored_bytes += size
         self._columns.put(index, message)
@@ -192,9 +203,9 @@ class DataFile:
             raise FileFailedError(self._disk.error.errno, self.path, what) from self._disk.error
 
     def _write_chunk(self, index: int, chunk: _Chunk) -> int:
-        dataset, data, plain = chunk
+        dataset, data, plain = chunk.dataset, chunk.array.data, chunk.plain
         disk = self._disk
-        disk.pixels = address_of(data)
+        disk.pixels, disk.pixels_bytes, disk.pixels_at = address_of(data), len(data), -1
         try:
             dataset.id.write_direct_chunk((index, 0, 0), data, _NOT_FILTERED if plain else 0)
         except (OSError, RuntimeError) as error:
@@ -208,7 +219,7 @@ class DataFile:
         self.check("write an image")
         if self._sync:
             disk.begin_sync(len(data))
-        return len(data)
+        return disk.pixels_at
 
     def _flush(self) -> None:
         if not self._flush_s:
@@ -226,8 +237,7 @@ class DataFile:
         """Write what came with the images, close the file, give it its name.
 
         Raises:
-            FileFailedError: It could not be written; it is removed if it is not good, or keeps its temporary name if
-                only its own was refused.
+            FileFailedError: It could not be written. What can be mended of it keeps its temporary name.
         """
         length = self.length
         columns: list[ColumnShape] = []
@@ -240,8 +250,9 @@ class DataFile:
             if self._disk.error is None:
                 raise
         self._close()
-        self.check("close")
+        self.check(f"close; {self._temporary} has its images, and labwire images repair mends it")
         self._folder.publish(self._temporary, self.name, overwrite=overwrite)
+        self._drop_journal()
         return FinishedFile(self.path, self.index, frozenset(self._present), channels, columns)
 
     def _write_columns(self, length: int) -> Iterator[ColumnShape]:
@@ -261,13 +272,20 @@ class DataFile:
             yield ColumnShape(filled.path, filled.values.dtype.str, inner, filled.units, filled.fill)
 
     def discard(self) -> None:
-        """Close the file and remove it, unless it is good and only lacks its name; never raises."""
-        if self._closed:
-            return
-        with contextlib.suppress(OSError, RuntimeError, LabwireError):
-            self._close()
+        """Close the file, and remove it if there are no images in it that could be mended; never raises."""
+        if not self._closed:
+            with contextlib.suppress(OSError, RuntimeError, LabwireError):
+                self._close()
         self._disk.close()
+        if self._journal is not None and self._present:
+            self._journal.close()
+            return
         self._folder.remove(self._temporary)
+        self._drop_journal()
+
+    def _drop_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.remove()
 
     def _close(self) -> None:
         self._datasets.clear()
@@ -276,15 +294,18 @@ class DataFile:
         if self._sync:
             self._disk.sync()
         self._disk.close()
-        if self._disk.error is not None:
-            self._folder.remove(self._temporary)
 
 
 class _Chunk(NamedTuple):
     dataset: Node
-    data: Buffer
+    array: Array
     plain: bool
     """The bytes have not gone through the data set's filters."""
+
+
+def repaired_name(name: str) -> str:
+    """Return the temporary name of a file that is being mended."""
+    return f"{name}.repair.tmp"
 
 
 class _Images:
@@ -303,11 +324,11 @@ class _Images:
     def chunk_of(self, index: int, array: Array) -> _Chunk:
         if array.dtype != self._like.dtype:
             raise ProtocolError(f"its pixels are {array.dtype}, and those of the file {self._like.dtype}")
-        data, plain = array.data, False
+        plain = False
         if array.compression != self._like.compression or why_not(array):
-            data, plain = _storable(array, expand=True).data, bool(self._like.compression)
+            array, plain = _storable(array, expand=True), bool(self._like.compression)
         self.make_room(index)
-        return _Chunk(self.dataset, data, plain)
+        return _Chunk(self.dataset, array, plain)
 
     def make_room(self, index: int) -> None:
         if index >= self._rows:  # a run of unknown length: HDF5 looks at every row that is cut off at the end

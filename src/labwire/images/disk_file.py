@@ -48,6 +48,10 @@ class DiskFile:
         """Why the file is not good."""
         self.pixels: int = 0
         """Address of what is being written as pixels, see `address_of`."""
+        self.pixels_bytes: int = 0
+        """How many."""
+        self.pixels_at: int = -1
+        """Where they were put."""
         self.full: OSError | None = None
         """Why pixels could not be written."""
         self._fd = fd
@@ -88,11 +92,14 @@ class DiskFile:
         """Write all of it."""
         view = memoryview(buffer).cast("B")
         size, at = len(view), self._at
+        is_pixels = bool(self.pixels) and size == self.pixels_bytes and address_of(buffer) == self.pixels
+        if is_pixels:
+            self.pixels_at = at
         while view:
             try:
                 count = os.pwrite(self._fd, view, at)
             except OSError as error:
-                if self.pixels and address_of(buffer) == self.pixels:
+                if is_pixels:
                     self.full = error
                     raise
                 if self._ballast and self._ballast.drop():

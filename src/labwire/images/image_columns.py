@@ -102,6 +102,19 @@ _SPOTS: Final = (
 )
 
 
+def fill_of(path: str, dtype: str) -> float:
+    """Return what stands in a column where an image is missing.
+
+    Args:
+        path: Of the column, in ``/entry``.
+        dtype: Of its values, as numpy writes it.
+    """
+    known = {rule.path: rule.fill for rule in _SCALARS} | {f"roi {rule.path}": rule.fill for rule in _OF_ROI}
+    key = f"roi {path.rpartition('/')[2]}" if path.startswith("roi/") else path
+    peaks = path.startswith("MX/peak")
+    return known.get(key, _NAN if dtype[1] == "f" and not peaks else 0)
+
+
 class _Column:
     """Values in the order in which they came, each with its image's place; `width` of them belong to one image."""
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from labwire.images.config import MasterFormat
-from labwire.images.data_file import DATA, ChannelShape, ColumnShape, FinishedFile
+from labwire.images.data_file import DATA, ChannelShape, ColumnShape, FinishedFile, repaired_name
 from labwire.images.disk_file import Ballast, DiskFile
 from labwire.images.hdf5_tree import Node, group, is_link_name, load_h5py
+from labwire.images.journal import Journal
 from labwire.images.nexus import write_axes, write_calibration, write_end, write_start
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -29,10 +30,11 @@ class MasterFile:
     Args:
         folder: Where.
         plan: The run.
-        start: The message, with its arrays.
+        start: The message, with its arrays; None: the file is there already, and only to be finished.
         master_format: What it holds.
         ballast: Disk space to close it with.
         sync: Wait for the disk when it is finished.
+        journal: Keep a journal beside it, from which a killed writer's file can be finished.
 
     Raises:
         FileFailedError: It cannot be written.
@@ -42,18 +44,23 @@ class MasterFile:
         self,
         folder: OutputFolder,
         plan: RunPlan,
-        start: StartMessage,
+        start: StartMessage | None,
         *,
         master_format: MasterFormat = "NXmxVDS",
         ballast: Ballast | None = None,
         sync: bool = False,
+        journal: bool = True,
     ) -> None:
         self._folder = folder
         self._plan = plan
         self._format = master_format
         self._ballast = ballast
         self._sync = sync
-        self._temporary = f"{plan.master_name}.{time.time_ns():x}.tmp"
+        name = plan.master_name
+        self._temporary = f"{name}.{time.time_ns():x}.tmp" if journal else repaired_name(name)
+        self._journal = Journal(folder, self._temporary, plan, master_format) if journal else None
+        if start is None:
+            return
         try:
             with self._opened("begin", folder.create(self._temporary), "w") as file:
                 write_start(file, plan, start, datetime.now(UTC))
@@ -93,11 +100,17 @@ class MasterFile:
             write_end(file, plan.start, end, images=images, ended=datetime.now(UTC))
             self._link(file, files, images)
         self._folder.publish(self._temporary, plan.master_name, overwrite=plan.overwrite)
+        self._drop_journal()
         return self.path
 
     def discard(self) -> None:
         """Remove the file; never raises."""
         self._folder.remove(self._temporary)
+        self._drop_journal()
+
+    def _drop_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.remove()
 
     @contextmanager
     def _opened(self, what: str, fd: int, mode: str = "r+") -> Generator[Node]:
