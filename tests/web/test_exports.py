@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labwire.errors import CancelledError, DiskLowError, NotFoundError, QueueFullError, StateError
+from labwire.errors import CancelledError, DiskLowError, InternalError, NotFoundError, QueueFullError, StateError
 from labwire.testing import wait_until
 from labwire.testing.rig import RunningRig
 from labwire.web import exports
+from labwire.web.export_work import ExportOrder, export_apart, export_here
 from labwire.web.exports import MAX_AT_ONCE, MAX_KEPT, ExportReady, ExportRequest, Exports
 from labwire.web.jobs import Jobs
 from tests.web.http_kit import get, post
@@ -103,7 +105,7 @@ def folder(web_rig: RunningRig, session: str) -> Path:
 
 def test_the_oldest_goes_and_the_end_takes_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports.tempfile, "tempdir", str(tmp_path))
-    made = Exports()
+    made = Exports(export_here)
     ready = [start(made, folder) for _ in range(MAX_KEPT + 1)]
     with pytest.raises(NotFoundError):
         made.download(ready[0].id)
@@ -120,9 +122,8 @@ def test_cancelled_it_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: 
     made = Exports()
     for _ in range(MAX_AT_ONCE + 1):  # each gives its place back
         work = made.begin(folder, ExportRequest("to export/000", "csv"))
-        work.cancel()
         with pytest.raises(CancelledError):
-            work.result()
+            work.run(lambda progress, work=work: work.cancel())
     assert list(next(tmp_path.iterdir()).iterdir()) == []
     made.close()
 
@@ -147,3 +148,16 @@ def test_local_work_shows_its_progress(folder: Path, tmp_path: Path, monkeypatch
     wait_until(lambda: jobs.status(job).state == "done")
     assert jobs.status(job).reports > 1
     made.close()
+
+
+def test_what_goes_wrong_in_the_process_is_told(folder: Path, tmp_path: Path) -> None:
+    order = ExportOrder(str(tmp_path), str(tmp_path / "out"), "csv")
+    with pytest.raises(NotFoundError, match="is not a session"):
+        export_apart(order, lambda progress: None, lambda: False)
+
+
+def test_a_process_that_dies_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    order = ExportOrder(str(folder), str(tmp_path / "out"), "csv")
+    with pytest.raises(InternalError, match="status"):
+        export_apart(order, lambda progress: None, lambda: False)

@@ -7,7 +7,6 @@ import secrets
 import shutil
 import tempfile
 import threading
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,9 @@ from labwire.operations.job import LocalJob
 from labwire.sessions.lock import is_locked
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.manifest import RECORDING, read_manifest
-from labwire.sessions.reading.export import MCAP_FILE, ExportProgress, Format, export_session
+from labwire.sessions.reading.export import ExportProgress, Format
 from labwire.web.answer import Answer
+from labwire.web.export_work import ExportMade, ExportOrder, export_apart
 
 MAX_AT_ONCE = 2
 """Exports that are made at a time; further ones are refused."""
@@ -28,7 +28,7 @@ MAX_KEPT = 4
 """Exports that wait to be downloaded; the oldest goes first."""
 _ROOM = 2.0
 """Room that an export must find, in sizes of the session: its files, and once more while they are packed."""
-_COPY_BYTES = 1 << 20
+_END_WITHIN_S = 5.0
 _BYTES = "application/octet-stream"
 
 
@@ -54,10 +54,20 @@ class ExportReady(msgspec.Struct, frozen=True):
 
 
 class Exports:
-    """Makes exports and keeps the newest until the server ends. Safe to use from many threads."""
+    """Makes exports and keeps the newest until the server ends. Safe to use from many threads.
 
-    def __init__(self) -> None:
+    Args:
+        make: Does the work.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[ExportOrder, Callable[[ExportProgress], None], Callable[[], bool]], ExportMade] = export_apart,
+    ) -> None:
+        self._make = make
         self._lock = threading.Lock()
+        self._at_work = 0
+        self._nobody_works = threading.Condition(self._lock)
         self._folder: Path | None = None
         self._files: dict[str, Path] = {}
         self._running = 0
@@ -85,17 +95,20 @@ class Exports:
             place = self._folder / secrets.token_hex(8)
 
         def work(report: Callable[[ExportProgress], None], cancelled: Callable[[], bool]) -> ExportReady:
+            with self._lock:
+                self._at_work += 1
             try:
-                ready, path = _export(folder, place, request, report, lambda: cancelled() or self._closed)
-                self._keep(place.name, path)
+                order = ExportOrder(str(folder), str(place), request.to)
+                made = self._make(order, report, lambda: cancelled() or self._closed)
+                return self._keep(place.name, made)
             except BaseException:
                 shutil.rmtree(place, ignore_errors=True)
                 raise
-            else:
-                return ready
             finally:
                 with self._lock:
                     self._running -= 1
+                    self._at_work -= 1
+                    self._nobody_works.notify_all()
 
         return LocalJob(work)
 
@@ -117,10 +130,13 @@ class Exports:
         """Remove all files; what is being made ends."""
         with self._lock:
             self._closed = True
+            self._nobody_works.wait_for(lambda: self._at_work == 0, _END_WITHIN_S)
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _keep(self, name: str, path: Path) -> None:
+    def _keep(self, name: str, made: ExportMade) -> ExportReady:
+        path = Path(made.path)
+        ready = ExportReady(name, path.name, path.stat().st_size, made.messages, made.skipped, made.tables)
         with self._lock:
             if self._closed:
                 raise CancelledError("the web server ends")
@@ -128,46 +144,7 @@ class Exports:
             while len(self._files) > MAX_KEPT:
                 oldest = self._files.pop(next(iter(self._files)))
                 shutil.rmtree(oldest.parent, ignore_errors=True)
-
-
-def _export(
-    folder: Path,
-    place: Path,
-    request: ExportRequest,
-    report: Callable[[ExportProgress], None],
-    cancelled: Callable[[], bool],
-) -> tuple[ExportReady, Path]:
-    stem = f"{folder.parent.name}_{folder.name}".replace(" ", "_")
-    out = place / "files"
-    exported = export_session(folder, out, to=request.to, report=report, cancelled=cancelled)
-    if request.to == "mcap":
-        path = (out / MCAP_FILE).rename(place / f"{stem}.mcap")
-    else:
-        path = place / f"{stem}_{request.to}.zip"
-        _pack(out, path, report, cancelled)
-    shutil.rmtree(out, ignore_errors=True)
-    size_bytes = path.stat().st_size
-    return ExportReady(
-        place.name, path.name, size_bytes, exported.messages, exported.skipped, len(exported.tables)
-    ), path
-
-
-def _pack(out: Path, target: Path, report: Callable[[ExportProgress], None], cancelled: Callable[[], bool]) -> None:
-    files = sorted(path for path in out.rglob("*") if path.is_file())
-    done, total = 0, sum(path.stat().st_size for path in files)
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in files:
-            # Parquet is compressed already.
-            kind = zipfile.ZIP_STORED if path.suffix == ".parquet" else zipfile.ZIP_DEFLATED
-            about = zipfile.ZipInfo.from_file(path, str(path.relative_to(out)))
-            about.compress_type = kind
-            with path.open("rb") as source, archive.open(about, "w") as sink:
-                while chunk := source.read(_COPY_BYTES):
-                    if cancelled():
-                        raise CancelledError("the export was cancelled while it was packed")
-                    sink.write(chunk)
-                    done += len(chunk)
-                    report(ExportProgress("packs the files", done, total))
+        return ready
 
 
 def _check_room(folder: Path, place: Path) -> None:
