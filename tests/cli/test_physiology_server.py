@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 
 from labwire.cli.physiology_server import serve
-from labwire.errors import DeviceError, StateError
+from labwire.errors import DeviceError, ResourceError, StateError, UsageError
 from labwire.file_backend.backend import FileBackend
 from labwire.file_backend.config import FileIpcOptions
 from labwire.file_backend.reader import latest_frame, read
 from labwire.picture import check_jpeg, encode_jpeg
+from labwire.sources import camera
 from labwire.testing.processes import running_process
 from labwire.testing.waiting import wait_until
 from tests.sources.clips import jpegs, motion_jpeg
@@ -72,11 +73,33 @@ def test_a_video_is_processed_to_its_end(tmp_path: Path, clip: Path, capsys: pyt
     assert "dropped" not in ended
 
 
-def test_what_is_implied_is_told_in_one_line(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_implied_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     # file-ipc, "Batch Processing" and "Debugging and Development": without --use_camera.
-    assert serve(["--streaming_backend=file", "--file_ipc_base_directory=out", f"--input_video_path={clip}"]) == 0
-    assert capsys.readouterr().err.splitlines()[0] == "physiology_server: --use_camera is implied"
-    assert Path("out/latest.jpg").exists()
+    monkeypatch.setattr(camera, "DEVICES", tmp_path)
+    with pytest.raises(DeviceError, match="no camera"):
+        serve(["--streaming_backend=file", "--file_ipc_base_directory=out"])
+    assert capsys.readouterr().err.splitlines() == ["physiology_server: --use_camera is implied"]
+
+
+def test_a_video_needs_no_word_about_a_camera(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve(["--streaming_backend=file", f"--input_video_path={clip}"]) == 0
+    assert "use_camera" not in capsys.readouterr().err
+
+
+def test_the_folder_that_is_read_is_never_cleared(clip: Path) -> None:
+    serve(start(f"--input_video_path={clip}", "--file_ipc_base_directory=first"))
+    before = sorted(os.listdir("first"))
+    with pytest.raises(UsageError, match="first is read from"):
+        serve(start("--input_video_path=first", "--file_ipc_base_directory=./first/"))
+    assert sorted(os.listdir("first")) == before
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "state").write_text("no folder")
+    with pytest.raises(ResourceError, match="XDG_STATE_HOME"):
+        serve(start(f"--input_video_path={clip}"))
 
 
 def test_the_client_of_the_spec_reads_what_was_written(clip: Path) -> None:

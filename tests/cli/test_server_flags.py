@@ -77,8 +77,9 @@ def test_each_of_the_nine_options_has_a_flag() -> None:
         ("--file_ipc_max_frame_count=many", "takes a whole number, not 'many'"),
         ("--file_ipc_compress_frames=maybe", "takes true or false, not 'maybe'"),
         ("--file_ipc_frame_extension=gif", "takes one of jpg, jpeg, png, bmp, not 'gif'"),
-        ("--streaming_backend=redis", "takes one of file, not 'redis'"),
+        ("--streaming_backend=redis", "takes file, not 'redis'"),
         ("--nouse_camera=true", "write --use_camera=false"),
+        ("--streaming_backend", "needs file: write --streaming_backend=file"),
         ("--camera_device_index", "needs a whole number"),
         ("--camera_device_index=-1", "at least 0"),
         ("--buffer_duration=nan", "at least 0.05"),
@@ -100,6 +101,7 @@ def test_the_help_names_every_flag() -> None:
 
 def test_what_is_implied_or_changes_nothing_is_told() -> None:
     assert remarks({}) == ["--use_camera is implied"]
+    assert remarks({"input_video_path": "movie.mp4"}) == []
     [line] = remarks({"use_camera": True, "enable_phasic_bp": True})
     assert line.startswith("--enable_phasic_bp has no effect")
 
@@ -166,5 +168,5 @@ def test_a_wrong_configuration_file_is_told(tmp_path: Path, text: str | None, to
 
 
 def test_a_value_out_of_range_is_told() -> None:
-    with pytest.raises(ConfigError, match="io_buffer_size"):
+    with pytest.raises(UsageError, match=r"^--file_ipc_io_buffer_size must be a whole number >= 1, not 0$"):
         file_ipc_options({"file_ipc_io_buffer_size": 0})

@@ -158,6 +158,14 @@ class = "my_lab.Alarm"
     assert hints["[recoder]"] == "did you mean recorder?"
 
 
+def test_the_folder_that_a_camera_reads_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    text = '[cameras.face]\nvideo = "old"\n[file_ipc]\ncamera = "face"\nbase_directory = "{}"\n'
+    parse_rig(text.format("new"), folder=tmp_path)
+    with pytest.raises(ConfigError, match=r"\[file_ipc\] base_directory: .* is read from by a camera"):
+        parse_rig(text.format("./old/"), folder=tmp_path)
+
+
 def test_the_message_reads_well() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_rig('name = 3\n[bus]\npub_prot = 1\nsub_port = "50"', file="rig.toml")

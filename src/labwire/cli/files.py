@@ -80,7 +80,7 @@ def check(folder: Path, /, *, json: JsonFlag = False) -> int:
         else:
             write_line(f"{problem.file}: {problem.text}")
     if not json:
-        remark(f"{count} problems in {folder}" if count else f"{folder}: all is well")
+        remark(f"{count} problem{'s' * (count > 1)} in {folder}" if count else f"{folder}: all is well")
     return 1 if count else 0
 
 

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 
 from labwire.cli.failures import run_guarded
 from labwire.cli.output import remark, write_line
-from labwire.cli.server_config import ask_at_terminal, check_backend, file_ipc_options, remarks, save_default_config
+from labwire.cli.server_config import (
+    ask_at_terminal,
+    check_backend,
+    check_folder,
+    file_ipc_options,
+    remarks,
+    save_default_config,
+)
 from labwire.cli.server_flags import PROGRAM, Value, help_text, parse_flags, value_of
 from labwire.cli.server_log import logging_to
 from labwire.cli.vitals_line import VitalsLine, show_line
@@ -56,6 +63,7 @@ def serve(arguments: Sequence[str]) -> int:
     else:
         check_backend(given)
         options = file_ipc_options(given)
+        check_folder(given, options)
         for line in remarks(given):
             remark(f"{PROGRAM}: {line}")
         debug = options.enable_debug_logging or value_of(given, "verbosity") > 0

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from labwire.cli.server_flags import FILE_IPC, FLAGS, PROGRAM, Value, value_of
+from labwire.cli.server_flags import FILE_IPC, FLAGS, HINT, PROGRAM, Value, value_of
 from labwire.errors import ConfigError, UsageError
 from labwire.file_backend.config import FileIpcOptions
 from labwire.strict import find_mistakes
@@ -21,16 +21,17 @@ def file_ipc_options(given: dict[str, Value]) -> FileIpcOptions:
     """Return the options of the file backend: flags beat the configuration file, which beats the defaults.
 
     Raises:
-        ConfigError: The configuration file, or a value, is wrong.
+        ConfigError: The configuration file is wrong.
+        UsageError: The value of a flag is out of range.
     """
     path = value_of(given, "filesystem_ipc_config_path")
     table = _read(Path(path).expanduser()) if path else {}
-    source = str(path) if path else "the flags"
-    table |= {name.removeprefix(FILE_IPC): value for name, value in given.items() if name.startswith(FILE_IPC)}
-    if mistakes := list(find_mistakes(table, FileIpcOptions)):
-        told = [f"{'.'.join(map(str, each.path))} {each.text}{_hint(each.hint)}" for each in mistakes]
-        raise ConfigError(f"{source}: {'; '.join(told)}", file=source)
-    return msgspec.convert(table, FileIpcOptions)
+    if wrong := _mistakes(table, ""):
+        raise ConfigError(f"{path}: {wrong}", file=str(path))
+    flags = {name.removeprefix(FILE_IPC): value for name, value in given.items() if name.startswith(FILE_IPC)}
+    if wrong := _mistakes(flags, f"--{FILE_IPC}"):
+        raise UsageError(wrong, hint=HINT)
+    return msgspec.convert(table | flags, FileIpcOptions)
 
 
 def save_default_config(folder: Path, ask: Callable[[str], bool]) -> str:
@@ -73,17 +74,30 @@ def check_backend(given: dict[str, Value]) -> None:
         UsageError: No backend is named, or the camera is switched off.
     """
     if value_of(given, "streaming_backend") is None:
-        raise UsageError(
-            "--streaming_backend=file is missing: it says where to write", hint=f"`{PROGRAM} --help` shows all flags"
-        )
+        raise UsageError("--streaming_backend=file is missing: it says where to write", hint=HINT)
     if not value_of(given, "use_camera"):
         raise UsageError("--use_camera=false leaves nothing to measure: this program has no other input")
+
+
+def check_folder(given: dict[str, Value], options: FileIpcOptions) -> None:
+    """Refuse to write into the folder that the pictures are read from: what is in there would be cleared.
+
+    Raises:
+        UsageError: It is the same folder.
+    """
+    video = value_of(given, "input_video_path")
+    source, target = Path(video or "").expanduser(), Path(options.base_directory).expanduser()
+    if video and target.is_dir() and source.is_dir() and target.samefile(source):
+        raise UsageError(
+            f"{video} is read from, and cannot be written to at the same time",
+            hint=f"--{FILE_IPC}base_directory names another folder",
+        )
 
 
 def remarks(given: dict[str, Value]) -> list[str]:
     """Return a line for each flag that is implied, or changes nothing here."""
     lines = [f"--{name} has no effect: {FLAGS[name].ignored}" for name in given if FLAGS[name].ignored]
-    if "use_camera" not in given:
+    if "use_camera" not in given and not value_of(given, "input_video_path"):
         lines.insert(0, "--use_camera is implied")
     return lines
 
@@ -104,6 +118,11 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise ConfigError(f"{path} must hold one JSON object with the options of the file backend", file=str(path))
     return cast("dict[str, Any]", table)
+
+
+def _mistakes(table: dict[str, Any], prefix: str) -> str:
+    found = find_mistakes(table, FileIpcOptions)
+    return "; ".join(f"{prefix}{'.'.join(map(str, path))} {text}{_hint(hint)}" for path, text, hint in found)
 
 
 def _hint(hint: str) -> str:

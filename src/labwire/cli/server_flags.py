@@ -18,6 +18,7 @@ from labwire.strict import help_of
 
 PROGRAM = "physiology_server"
 FILE_IPC = "file_ipc_"
+HINT = f"`{PROGRAM} --help` shows all flags"
 
 Kind: TypeAlias = Literal["bool", "int", "float", "text"]
 Value: TypeAlias = bool | int | float | str
@@ -98,12 +99,12 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Value]:
     rest = iter(arguments)
     for argument in rest:
         if not argument.startswith("-") or not argument.strip("-"):
-            raise UsageError(f"{argument!r} is no flag: write --flag=value", hint=_HINT)
+            raise UsageError(f"{argument!r} is no flag: write --flag=value", hint=HINT)
         name, equals, text = argument.removeprefix("-").removeprefix("-").partition("=")
         flag, negated = _find(name)
         if negated:
             if equals:
-                raise UsageError(f"--{name} takes no value: write --{flag.name}=false", hint=_HINT)
+                raise UsageError(f"--{name} takes no value: write --{flag.name}=false", hint=HINT)
             given[flag.name] = False
         elif equals:
             given[flag.name] = _value(flag, text)
@@ -112,7 +113,8 @@ def parse_flags(arguments: Sequence[str]) -> dict[str, Value]:
         elif (following := next(rest, None)) is not None:
             given[flag.name] = _value(flag, following)
         else:
-            raise UsageError(f"--{flag.name} needs {_wanted(flag)}: write --{flag.name}=...", hint=_HINT)
+            example = flag.choices[0] if len(flag.choices) == 1 else "..."
+            raise UsageError(f"--{flag.name} needs {_wanted(flag)}: write --{flag.name}={example}", hint=HINT)
     return given
 
 
@@ -137,9 +139,6 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-_HINT = f"`{PROGRAM} --help` shows all flags"
-
-
 def _lines(flags: Iterator[Flag]) -> Iterator[str]:
     for flag in flags:
         default = "" if flag.default is None else f" [{_shown(flag.default)}]"
@@ -154,13 +153,13 @@ def _shown(value: Value) -> str:
 def _find(name: str) -> tuple[Flag, bool]:
     plain = name.replace("-", "_")
     if plain != name and plain in FLAGS:
-        raise UsageError(f"there is no flag --{name}: write --{plain}", hint=_HINT)
+        raise UsageError(f"there is no flag --{name}: write --{plain}", hint=HINT)
     if name in FLAGS:
         return FLAGS[name], False
     positive = FLAGS.get(name.removeprefix("no"))
     if name.startswith("no") and positive is not None and positive.kind == "bool":
         return positive, True
-    raise UsageError(f"there is no flag --{name}{_nearest(plain)}", hint=_HINT)
+    raise UsageError(f"there is no flag --{name}{_nearest(plain)}", hint=HINT)
 
 
 def _nearest(name: str) -> str:
@@ -171,6 +170,8 @@ def _nearest(name: str) -> str:
 
 
 def _wanted(flag: Flag) -> str:
+    if len(flag.choices) == 1:
+        return flag.choices[0]
     return f"one of {', '.join(flag.choices)}" if flag.choices else _SHOWN[flag.kind]
 
 
@@ -178,9 +179,9 @@ def _value(flag: Flag, text: str) -> Value:
     try:
         value = _converted(flag, text)
     except ValueError:
-        raise UsageError(f"--{flag.name} takes {_wanted(flag)}, not {text!r}", hint=_HINT) from None
+        raise UsageError(f"--{flag.name} takes {_wanted(flag)}, not {text!r}", hint=HINT) from None
     if flag.least is not None and not isinstance(value, str) and not value >= flag.least:
-        raise UsageError(f"--{flag.name} is at least {flag.least:g}, not {text}", hint=_HINT)
+        raise UsageError(f"--{flag.name} is at least {flag.least:g}, not {text}", hint=HINT)
     return value
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labwire.cli.server_flags import PROGRAM
 from labwire.cli.vitals_line import show_line
+from labwire.errors import ResourceError
 
 _KEPT = 20
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -25,11 +26,21 @@ def logging_to(folder: Path, *, debug: bool, stderr: bool) -> Generator[Path]:
         folder: Where log files are; the oldest beyond twenty are removed.
         debug: Log what debugging needs.
         stderr: Log to standard error as well.
+
+    Raises:
+        ResourceError: There is no place for a log file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_oldest(folder)
     path = folder / f"{PROGRAM}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_oldest(folder)
+        handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    except OSError as error:
+        raise ResourceError(
+            f"no log file can be written to {folder}: {error.strerror}; the environment variable XDG_STATE_HOME names "
+            "another place",
+            path=str(path),
+        ) from error
     if stderr:
         handlers.append(_TerminalHandler())
     logger = logging.getLogger("labwire")

@@ -33,6 +33,7 @@ class StreamSummary(msgspec.Struct, frozen=True):
     """Microseconds since 1970-01-01 UTC, as `last_us`."""
     last_us: int | None
     rate_hz: float | None
+    """Lines per second; None over less than a second."""
     longest_gap_s: float | None
     last: dict[str, Any] | None
     """Payload of the last line."""
@@ -117,7 +118,7 @@ def _stream(folder: Path, name: str) -> StreamSummary:
         tail_bytes=max(0, size_bytes - offset),
         first_us=first.timestamp if first else None,
         last_us=last.timestamp if last else None,
-        rate_hz=round((lines - 1) * 1e6 / span_us, 3) if span_us > 0 else None,
+        rate_hz=round((lines - 1) * 1e6 / span_us, 3) if span_us >= 1_000_000 else None,
         longest_gap_s=longest_us / 1e6 if lines > 1 else None,
         last=last.payload if last else None,
     )

@@ -31,7 +31,7 @@ RESERVED_NAMES = {
 
 _DOTTED_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _ENTRY_POINT = re.compile(r"[\w.-]+")
-_ALMOST_EQUAL = 0.9
+_ALMOST_EQUAL = 0.85
 _HERE = frozenset({"127.0.0.1", "localhost"})
 _PARTS = ("cameras", "sources", "instruments", "detectors", "writers", "actors")
 
@@ -175,9 +175,14 @@ def _check_sources(config: RigConfig) -> Iterator[Mistake]:
 
 
 def _check_file_ipc(config: RigConfig, cameras: Collection[str]) -> Iterator[Mistake]:
-    if config.file_ipc and config.file_ipc.camera not in cameras:
-        camera = config.file_ipc.camera
+    if not config.file_ipc:
+        return
+    camera, folder = config.file_ipc.camera, config.file_ipc.base_directory
+    if camera not in cameras:
         yield Mistake(("file_ipc", "camera"), f"there is no [cameras.{camera or 'NAME'}]", _which(camera, cameras))
+    if folder in {one.video for one in config.cameras.values()}:
+        text = f"{folder} is read from by a camera, and would be cleared"
+        yield Mistake(("file_ipc", "base_directory"), text, "choose another folder")
 
 
 def _check_instruments(config: RigConfig) -> Iterator[Mistake]:
