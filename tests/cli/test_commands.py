@@ -116,8 +116,12 @@ def test_sub_of_a_mistyped_topic_says_what_there_is(rig: RunningRig, monkeypatch
     monkeypatch.setattr("labwire.cli.sub.QUIET_S", 0.1)
     done = run(rig, "sub", "recorder.sttate", "--seconds", "0.3")
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("labwire: nothing has come yet that begins with recorder.sttate; the bus has ")
-    assert "recorder.state" in done.stderr
+    assert done.stderr.startswith(
+        'labwire: nothing has come yet that begins with "recorder.sttate"; like it: recorder.state; '
+    )
+    done = run(rig, "sub", "qqq", "--seconds", "0.3")
+    assert "on the bus: " in done.stderr
+    assert " more; still listening" in done.stderr
 
 
 def test_sub_begins_with_the_last_value(rig: RunningRig) -> None:

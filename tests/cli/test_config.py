@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from labwire.cli.main import main
-from labwire.rig.rig_file import load_rig
+from labwire.rig.rig_file import dump, load_rig
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
@@ -28,17 +28,21 @@ def test_what_default_prints_is_fine(capsys: pytest.CaptureFixture[str], tmp_pat
     assert (code, err) == (0, "")
     assert "is fine" in out
     assert ("camera world" in out) == bool(flags)
+    assert json.loads(run(capsys, "default", *flags, "--json")[1]).keys() == dump(load_rig(file)).keys()
 
 
 def test_check_lists_all_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "rig.toml"
-    file.write_text('[bus]\npup_port = 1\n[recorder]\nflush_s = "often"\n')
+    file.write_text(
+        '[bus]\npup_port = 1\n[recorder]\nflush_s = "often"\n[instruments.A]\ndriver = "m:D"\nqueu = "posix"\n'
+    )
     code, out, err = run(capsys, "check", str(file))
     assert (code, out) == (3, "")
     assert "did you mean pub_port?" in err
     assert "flush_s" in err
+    assert "queu: unknown key; did you mean queue?" in err
     code, _, err = run(capsys, "check", str(file), "--json")
-    assert [mistake["line"] for mistake in json.loads(err)["data"]["mistakes"]] == [2, 4]
+    assert [mistake["line"] for mistake in json.loads(err)["data"]["mistakes"]] == [2, 4, 7]
 
 
 def test_check_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -50,6 +54,7 @@ def test_check_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 
 def test_the_schema_fits_the_demo_rig(capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads(run(capsys, "schema")[1])
+    assert schema == json.loads(run(capsys, "schema", "--json")[1])
     demo = tomllib.loads(run(capsys, "default", "--demo")[1])
     jsonschema.validate(demo, schema)
     with pytest.raises(jsonschema.ValidationError):

@@ -95,6 +95,16 @@ def test_a_command_that_does_not_exist_is_named_with_the_nearest(capsys: pytest.
     assert err.startswith('error: there is no command "staus"; did you mean "status"?')
 
 
+def test_an_option_in_place_of_a_command_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "actors", "--json")
+    assert (code, json.loads(err)["message"]) == (
+        2,
+        'there must be a command before "--json": list, restart, stop',
+    )
+    assert '"--version"?' in run(capsys, "version")[2]
+    assert "`labwire actors` lists" in run(capsys, "actor", "list")[2]
+
+
 def test_an_option_that_does_not_exist_is_json_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "record", "list", "--josn", "--json")
     assert (code, out) == (2, "")

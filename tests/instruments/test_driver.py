@@ -448,6 +448,7 @@ def test_every_entry_point_of_labwire_names_a_driver() -> None:
     [
         ("nowhere.at.all:X", "there is no module 'nowhere' on the Python path"),
         ("labwire.instruments.driver:Nothing", "has no class 'Nothing'"),
+        ("tests.instruments.server_drivers:Obediant", r"has no class 'Obediant'; did you mean 'Obedient'\?"),
         ("labwire.strict:Strict", "is not a driver"),
         ("labwire.strict:nearest", "is not a driver"),
         ("labwire.strict:", "has no class ''"),

@@ -29,7 +29,7 @@ from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import offered_by
 from labwire.signals import ASKED_TO_END, told_to_end
-from labwire.strict import Strict, find_mistakes
+from labwire.strict import Strict, find_mistakes, nearest
 from labwire.wire.bus_message import decode_payload, encode_payload
 from labwire.wire.rpc_message import Hello
 
@@ -86,9 +86,12 @@ def load_class(dotted: str) -> type[Actor]:
     module_name, colon, class_name = dotted.partition(":")
     if not colon:
         raise ConfigError(f"{dotted!r} does not name a class: write 'module:Class'")
-    loaded = getattr(_import(module_name, dotted), class_name, None)
+    module = _import(module_name, dotted)
+    loaded = getattr(module, class_name, None)
     if loaded is None:
-        raise ConfigError(f"{dotted!r}: module {module_name!r} has no class {class_name!r}")
+        near = nearest(class_name, [one for one, value in vars(module).items() if isinstance(value, type)])
+        text = f"{dotted!r}: module {module_name!r} has no class {class_name!r}"
+        raise ConfigError(f"{text}; did you mean {near!r}?" if near else text)
     if not (isinstance(loaded, type) and issubclass(loaded, Actor)):
         raise ConfigError(f"{dotted!r} is not a labwire Actor: subclass labwire.Actor")
     return loaded

@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from labwire.cli.connection import DEFAULT_PORT, HERE, Connection
 from labwire.cli.fields import parse_fields
 from labwire.cli.output import remark
-from labwire.errors import StateError, UsageError
+from labwire.errors import ConfigError, StateError, UsageError
 from labwire.names import check_actor_name
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def actor(
     level = log_level.upper()
     if level not in logging.getLevelNamesMapping():
         raise UsageError(f"--log-level {log_level}: there is no such level; DEBUG, INFO, WARNING, ERROR, CRITICAL are")
+    if ":" not in actor_class:
+        hint = "`labwire actors` lists, stops and restarts the actors of a rig"
+        raise ConfigError(f"{actor_class!r} does not name a class: write 'module:Class'", hint=hint)
     where = parse_address(rig, connection) if rig else connection
     called = check_actor_name(name or actor_class.rpartition(":")[2].lower())
     config = parse_fields(options)

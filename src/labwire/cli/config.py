@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import App, Group, Parameter
 
 from labwire.cli.connection import HERE, Connection, JsonFlag
 from labwire.cli.fields import parse_fields
 from labwire.cli.operation_commands import connect
-from labwire.cli.output import write_json, write_line
+from labwire.cli.output import to_json, write_json, write_line
 from labwire.cli.toml_text import to_toml
 from labwire.operations.rig import RigChanges
 from labwire.rig.demo import DEMO_TOML
 from labwire.rig.rig_config import RigConfig, named_parts, single_parts
-from labwire.rig.rig_file import default_toml, dump, load_rig, schema
+from labwire.rig.rig_file import default_toml, dump, load_rig, parse_rig, schema
 
 app = App(
     name="config", help="Make, check and show rig files; change the rig that runs.", group_commands=Group("Commands")
@@ -27,13 +28,18 @@ RigFile = Annotated[Path, Parameter(name="RIG.toml")]
 
 
 @app.command(sort_key=0)
-def default(*, demo: Annotated[bool, Parameter(negative="")] = False) -> None:
+def default(*, demo: Annotated[bool, Parameter(negative="")] = False, json: JsonFlag = False) -> None:
     """Print a rig file with every option, its default and its meaning: `labwire config default > rig.toml`.
 
     Args:
         demo: Print the demo rig instead: short, and a rig that runs.
+        json: Print the options and their values as JSON.
     """
-    write_line((DEMO_TOML if demo else default_toml()).rstrip("\n"))
+    text = DEMO_TOML if demo else default_toml()
+    if json:
+        write_json(dump(parse_rig(text)))
+    else:
+        write_line(text.rstrip("\n"))
 
 
 @app.command(sort_key=1)
@@ -53,9 +59,14 @@ def check(rig: RigFile, /, *, json: JsonFlag = False) -> None:
 
 
 @app.command(name="schema", sort_key=2)
-def show_schema() -> None:
-    """Print the JSON Schema of rig files, for editors that check and complete TOML."""
-    write_json(schema())
+def show_schema(*, json: JsonFlag = False) -> None:
+    """Print the JSON Schema of rig files, for editors that check and complete TOML.
+
+    Args:
+        json: Print it on one line.
+    """
+    text = to_json(schema())
+    write_line(text if json else msgspec.json.format(text, indent=2))
 
 
 @app.command(sort_key=3)

@@ -137,8 +137,11 @@ def _unknown_command(error: UnknownCommandError) -> str:
     # cyclopts would import every group to word this, and fail if one of them cannot be imported.
     from labwire.strict import nearest
 
-    given = (error.unused_tokens or ["?"])[0]
-    near = nearest(given, [name for name in error.app or () if not name.startswith("-")])
+    given, names = (error.unused_tokens or ["?"])[0], list(error.app or ())
+    words = [name for name in names if not name.startswith("-")]
+    if given.startswith("-"):
+        return f'there must be a command before "{given}": {", ".join(words)}'
+    near = f"--{given}" if f"--{given}" in names else nearest(given, words)
     return f'there is no command "{given}"' + (f'; did you mean "{near}"?' if near else "")
 
 

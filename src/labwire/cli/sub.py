@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -26,7 +26,7 @@ QUIET_S = 3.0
 """When it is time to say that nothing comes."""
 _SHOWN_RAW_BYTES = 32
 _SHOWN_TOPICS = 8
-_SIMILAR = 0.5
+_SIMILAR = 0.7
 _Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
@@ -129,15 +129,23 @@ def _show(message: BusMessage, *, as_json: bool, raw: bool) -> None:
 
 
 def _say_what_there_is(rig: Rig, prefixes: tuple[str, ...]) -> None:
-    wanted = ", ".join(prefixes)
     try:
         topics = [row.topic for row in rig.bus.stats().topics]
     except LabwireError:
         topics = []
-    near = {topic for prefix in prefixes for topic in get_close_matches(prefix, topics, _SHOWN_TOPICS, _SIMILAR)}
-    shown = sorted(near) or topics[:_SHOWN_TOPICS]
-    there_is = f"; the bus has {', '.join(map(printable, shown))}" if shown else ""
-    remark(f"labwire: nothing has come yet that begins with {wanted or 'anything'}{there_is}; still listening")
+    near = [topic for topic in topics if any(_is_similar(topic, prefix) for prefix in prefixes)]
+    shown = [printable(topic) for topic in (near or topics)[:_SHOWN_TOPICS]]
+    if rest := len(near or topics) - len(shown):
+        shown.append(f"{rest} more")
+    wanted = " or ".join(f'"{prefix}"' for prefix in prefixes if prefix)
+    nothing = f"nothing has come yet that begins with {wanted}" if wanted else "nothing has come yet"
+    there_is = f"; {'like it' if near else 'on the bus'}: {', '.join(shown)}" if shown else ""
+    remark(f"labwire: {nothing}{there_is}; still listening")
+
+
+def _is_similar(topic: str, prefix: str) -> bool:
+    """Tell whether somebody who typed `prefix` may have meant what `topic` begins with."""
+    return SequenceMatcher(None, prefix, topic[: len(prefix)]).ratio() > _SIMILAR
 
 
 def _unreadable(parts: list[bytes], error: Exception) -> None:

@@ -123,15 +123,17 @@ def load_driver(name: str) -> type[Driver]:
         name = _from_entry_point(name)
     module_name, _, class_name = name.partition(":")
     try:
-        loaded = getattr(importlib.import_module(module_name), class_name)
+        module = importlib.import_module(module_name)
     except LabwireError:
         raise
     except ModuleNotFoundError as error:
         raise ConfigError(f"driver {name!r}: there is no module {error.name!r} on the Python path") from error
-    except AttributeError as error:
-        raise ConfigError(f"driver {name!r}: module {module_name!r} has no class {class_name!r}") from error
     except Exception as error:
         raise ConfigError(f"driver {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    if (loaded := getattr(module, class_name, None)) is None:
+        text = f"driver {name!r}: module {module_name!r} has no class {class_name!r}"
+        near = nearest(class_name, [one for one, value in vars(module).items() if isinstance(value, type)])
+        raise ConfigError(f"{text}; did you mean {near!r}?" if near else text)
     if not (isinstance(loaded, type) and issubclass(loaded, Driver)):
         raise ConfigError(f"{name!r} is not a driver: subclass labwire.instruments.driver.Driver")
     return loaded

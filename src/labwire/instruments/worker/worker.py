@@ -286,8 +286,9 @@ def run_worker(
 
 def _cannot_start(spec: WorkerSpec, outbox: Outbox, error: Exception) -> int:
     code, text = code_and_text(error)
-    log.error("%s: driver %s cannot start: %s", spec.name, spec.driver, text, exc_info=error if is_bug(error) else None)
-    outbox.error(0, f"driver {spec.driver} cannot start: {text}", code=code, fatal=True)
+    why = text if spec.driver in text else f"driver {spec.driver} cannot start: {text}"
+    log.error("%s: %s", spec.name, why, exc_info=error if is_bug(error) else None)
+    outbox.error(0, why, code=code, fatal=True)
     return (error if isinstance(error, LabwireError) else InternalError()).codes.exit_code
 
 
