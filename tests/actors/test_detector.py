@@ -173,12 +173,19 @@ def test_an_armed_run_can_be_cancelled(detectors: Detectors, writer: LoopbackWri
 
 def test_a_run_can_be_stopped_or_cancelled(detectors: Detectors, writer: LoopbackWriter) -> None:
     detectors.start("det1", file_prefix="a/g", images=100_000, rate_hz=200)
-    wait_until(lambda: detectors.status("det1").done_images > 3, "images flow")
+    wait_until(lambda: detectors.status("det1").acknowledged > 3, "images flow")
+    status = detectors.status("det1")
+    assert status.waiting is not None
+    assert 0 <= status.waiting < 20, "images that are not acknowledged yet"
+    [share] = status.sockets
+    assert share["writer"].startswith("127.0.0.1:")
+    assert share["sent"] >= share["acknowledged"] > 3
     detectors.stop("det1")
     stopped = detectors.wait("det1").result()
     assert stopped.ok
     assert 3 < stopped.images < 100_000
     assert stopped.acknowledged == stopped.images
+    assert (detectors.status("det1").waiting, detectors.status("det1").sockets) == (None, [])
     detectors.start("det1", file_prefix="a/h", images=100_000, rate_hz=200)
     detectors.cancel("det1")
     assert detectors.wait("det1").result().cancelled

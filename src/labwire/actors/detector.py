@@ -34,6 +34,7 @@ from labwire.operations.recordable import SessionStart
 from labwire.operations.service import answer_later
 from labwire.sources.image_source import ImageSource
 from labwire.sources.image_sources import image_source_of
+from labwire.wire.run_result import SocketResult
 
 T = TypeVar("T")
 
@@ -336,6 +337,8 @@ class Detector(Actor, Detectors):
             acknowledged=now.acknowledged if now else (last.acknowledged or 0) if last else 0,
             failed=now.failed if now else last.failed if last else 0,
             dropped=now.dropped if now else last.dropped if last else 0,
+            waiting=now.waiting if now else None,
+            sockets=[_told(one) for one in now.sockets] if now else [],
             image_bytes=now.image_bytes if now else last.image_bytes if last else 0,
             images_per_s=rates[0],
             bytes_per_s=rates[1],
@@ -438,3 +441,8 @@ class Detector(Actor, Detectors):
 
 def _kind_of(config: msgspec.Struct) -> str:
     return str(config.__struct_config__.tag)
+
+
+def _told(socket: SocketResult) -> dict[str, Any]:
+    """Return what a connection has done so far; while a run is on, what is not answered for is not missing yet."""
+    return {key: value for key, value in msgspec.to_builtins(socket).items() if not key.startswith("missing")}

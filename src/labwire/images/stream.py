@@ -15,7 +15,7 @@ from labwire.errors import LabwireError, PeerError, StateError, UsageError, erro
 from labwire.images.pusher import ImagePusher, OutgoingImage, StreamRun, stream_run
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, StartMessage
 from labwire.wire.image_user_data import read_user_data
-from labwire.wire.run_result import Fault, RunResult
+from labwire.wire.run_result import Fault, RunResult, SocketResult
 
 
 class SideStream(Protocol):
@@ -144,6 +144,10 @@ class StreamProgress(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
     image_bytes: int
     elapsed_s: float
+    waiting: int | None
+    """Images that were put and that nobody has answered for yet; None: nobody would."""
+    sockets: tuple[SocketResult, ...] = ()
+    """Connection by connection."""
 
 
 class ImageStream:
@@ -290,6 +294,8 @@ class ImageStream:
             dropped=pushed.offered - pushed.sent if pushed else 0,
             image_bytes=self._image_bytes,
             elapsed_s=monotonic_s() - self._began_s,
+            waiting=sum(map(_waiting, pushed.sockets)) if pushed and self.pusher.confirms else None,
+            sockets=pushed.sockets if pushed else (),
         )
 
     @property
@@ -337,3 +343,8 @@ class ImageStream:
     @staticmethod
     def _named(message: Any, run: StreamRun) -> Any:
         return msgspec.structs.replace(message, series_id=run.run_number, series_unique_id=run.run_name)
+
+
+def _waiting(socket: SocketResult) -> int:
+    # A writer of the ZeroMQ stream acknowledges at the end only, but may say before how far it is.
+    return max(0, socket.sent - max(socket.acknowledged, socket.processed or 0) - socket.failed)

@@ -80,6 +80,10 @@ class DetectorStatus(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int = 0
     failed: int = 0
     dropped: int = 0
+    waiting: int | None = None
+    """Images of the run that is on that writers have not answered for yet; None: no run, or nobody would answer."""
+    sockets: list[dict[str, Any]] = []
+    """Of the run that is on, connection by connection: ``writer``, ``sent``, ``acknowledged``, ``failed``, ..."""
     image_bytes: int = 0
     images_per_s: float = 0.0
     bytes_per_s: float = 0.0
