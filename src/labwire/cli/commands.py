@@ -168,7 +168,7 @@ _COMMANDS = (
         "images",
         "labwire.cli.images:app",
         IMAGES,
-        "Look at image files and streams: `labwire images info FILE`.",
+        "Look at image files and streams; finish the files of killed writers: `labwire images repair FOLDER`.",
     ),
     Command(
         "sessions",

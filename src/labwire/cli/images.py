@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from labwire.wire.image_message import ImageMessage, Message, StartMessage
 
-app = App(name="images", help="Look at image files and streams.")
+app = App(name="images", help="Look at image files and streams; finish the files of killed writers.")
 _CBOR = ".cbor"
 _START_S = 2.5
 _MANY = 8
@@ -51,6 +51,27 @@ def info(
     width = max(map(len, told))
     for key, value in told.items():
         write_line(f"{key.replace('_', ' '):{width}}  {_text(value)}")
+
+
+@app.command
+def repair(folder: Path, /, *, json: JsonFlag = False) -> int:
+    """Finish the files that a writer which was killed left under way: with every image that it had acknowledged.
+
+    It looks in all folders below as well. Files of a writer that is at work, and finished files, are not touched, so it
+    does no harm to repair twice. The exit status is 1 if a file had to be left as it is, or an image is lost.
+
+    Args:
+        folder: Output folder of the writer, or one below it.
+        json: Print JSON instead of text.
+    """
+    from labwire.images.repair import repair_folder
+
+    files = repair_folder(folder, (lambda file: None) if json else (lambda file: write_line(file.text)))
+    if json:
+        write_json(files)
+    elif not files:
+        write_line(f"nothing to repair in {folder}")
+    return 1 if any(file.outcome == "left" or file.lost for file in files) else 0
 
 
 def _of_stream(address: str, timeout_s: float) -> dict[str, Any]:
@@ -139,11 +160,18 @@ def _of_file(path: str) -> dict[str, Any]:
     from labwire.sources.detector_config import ReplayConfig
     from labwire.sources.replay import ReplayedDetector
 
-    with closing(ReplayedDetector(ReplayConfig(file=path, loop=False))) as source:
-        count = source.image_count or 0
+    with closing(ReplayedDetector(ReplayConfig(file=path, loop=False), gaps=True)) as source:
+        count, stored = source.image_count or 0, source.stored_count
         start = source.start_message(run_number=0, run_name="", number_of_images=count)
         first = source.read(0).pixels
-        told: dict[str, Any] = {"file": path, "images": count, "size": _shape(first.shape), "dtype": first.dtype}
+        missing = {} if stored is None or stored == count else {"images_that_are_there": stored}
+        told: dict[str, Any] = {
+            "file": path,
+            "images": count,
+            **missing,
+            "size": _shape(first.shape),
+            "dtype": first.dtype,
+        }
         if first.compression:
             told["compression"] = f"{first.compression}, the first image to {len(first.data) / first.nbytes:.1%}"
     left_out = {"number_of_images", "image_size_x", "image_size_y", "channels", "image_dtype", "user_data"}

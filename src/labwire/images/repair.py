@@ -51,6 +51,14 @@ class RepairedFile(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     """Why it was left, or what it lacks."""
 
+    @property
+    def text(self) -> str:
+        """The same for a person."""
+        if self.outcome != "repaired":
+            return f"{self.path}: {self.outcome}: {self.reason}"
+        of = f" of {self.expected}" if self.expected else ""
+        return f"{self.path}: {self.images}{of} images" + (f"; {self.reason}" if self.reason else "")
+
 
 def repair_folder(folder: Path, on_file: Callable[[RepairedFile], None] = lambda file: None) -> list[RepairedFile]:
     """Finish all files in a folder, and in the folders below it, that killed writers left under way.

@@ -45,6 +45,7 @@ class ReplayedDetector:
     Args:
         config: Which file, and whether it begins again at its end.
         channel: Name of the channel in START.
+        gaps: See `ImageFile`.
 
     Raises:
         DeviceError: The file cannot be read.
@@ -52,15 +53,20 @@ class ReplayedDetector:
         MissingExtraError: h5py is not installed.
     """
 
-    def __init__(self, config: ReplayConfig, channel: str = DEFAULT_CHANNEL) -> None:
+    def __init__(self, config: ReplayConfig, channel: str = DEFAULT_CHANNEL, *, gaps: bool = False) -> None:
         self.config = config
         self._channel = channel
-        self._file = ImageFile(config.file, config.dataset)
+        self._file = ImageFile(config.file, config.dataset, gaps=gaps)
 
     @property
     def image_count(self) -> int | None:
         """How many images there are; None if the file begins again at its end."""
         return None if self.config.loop else self._file.image_count
+
+    @property
+    def stored_count(self) -> int | None:
+        """How many images of the file were stored; None: it does not say."""
+        return self._file.stored_count
 
     def start_message(
         self, *, run_number: int, run_name: str, number_of_images: int, frame_time_s: float | None = None

@@ -19,6 +19,8 @@ Node: TypeAlias = Any
 """A file, group or dataset of h5py's, which has no types."""
 
 IMAGES: Final = "/entry/data/data"
+STORED: Final = "/entry/detector/image_stored"
+"""Of our writers: 1 for each image that is there."""
 LINKED: Final = "/entry/data"
 _LINKED_NAME: Final = "data_"
 _BITSHUFFLE: Final = 32008
@@ -43,6 +45,7 @@ class ImageFile:
     Args:
         path: Of the file.
         dataset: Path of the images in it; None: where NeXus has them, else the largest dataset of three dimensions.
+        gaps: Images whose file is missing are read as the virtual dataset has them, instead of refusing all.
 
     Raises:
         DeviceError: It cannot be read, or a file that it refers to is missing.
@@ -50,12 +53,13 @@ class ImageFile:
         MissingExtraError: h5py is not installed.
     """
 
-    def __init__(self, path: str, dataset: str | None = None) -> None:
+    def __init__(self, path: str, dataset: str | None = None, *, gaps: bool = False) -> None:
         with needs_extra("images"):
             import h5py  # pyright: ignore[reportMissingTypeStubs]
             import hdf5plugin  # noqa: F401 # pyright: ignore[reportUnusedImport]  its filters
         self._h5py = cast("Any", h5py)
         self.path = path
+        self._gaps = gaps
         self._opened: dict[str, Node] = {}
         try:
             self.file = self._open(path)
@@ -77,6 +81,12 @@ class ImageFile:
     def image_count(self) -> int:
         """How many images there are."""
         return self._ends[-1] if self._ends else 0
+
+    @property
+    def stored_count(self) -> int | None:
+        """How many of them were stored, and are no fill values; None: the file does not say."""
+        stored = self.file.get(STORED)
+        return int(stored[()].sum()) if isinstance(stored, self._h5py.Dataset) and stored.ndim == 1 else None
 
     def read(self, image_number: int) -> Array:
         """Return an image, (height, width), compressed if it is stored so.
@@ -179,6 +189,8 @@ class ImageFile:
                 return []
             (first, *corner), (last, *far) = source.vspace.get_select_bounds()
             path = self.path if source.file_name == "." else str(Path(self.path).parent / source.file_name)
+            if self._gaps and not Path(path).exists():
+                return []
             inner = self._open(path).get(source.dset_name)
             if not self._is_images(inner):
                 raise DeviceError(f"{path} has no images at {source.dset_name}", path=path)
