@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from labwire.actors.eda_sensor import EdaSensor
 from labwire.actors.physiology import Physiology
 from labwire.bounded import Policy
 from labwire.bus.actor import Actor, ActorContext, Notification
@@ -47,6 +48,7 @@ class Camera(Actor):
         self._topic = FRAME + self.name
         self._files: FileBackend | None = None
         self._vitals: Physiology | None = None
+        self._eda_sensor: EdaSensor | None = None
         self._anchor = EpochAnchor()
         # A video that may wait for the bus waits for the disk and for what is measured as well.
         self._policy: Policy = "block" if self.options.camera.queue_policy == "block" else "drop_old"
@@ -81,6 +83,8 @@ class Camera(Actor):
             self._thread.join(timeout=5)
         if self._vitals:
             self._vitals.close()
+        if self._eda_sensor:
+            self._eda_sensor.close()
         if self._files:
             self._files.close()
 
@@ -100,7 +104,7 @@ class Camera(Actor):
             ``frame.<name>``: Pictures, one raw part each.
             ``camera.<name>``: Each second: pictures read, dropped, malformed.
             ``core_metrics.<name>``: Several times a second: pulse and breathing, as far as they can be measured.
-            ``edge_metrics.<name>``: With each picture: breathing traces, and the arousal proxy.
+            ``edge_metrics.<name>``: With each picture: breathing traces; the arousal proxy, or what a sensor measured.
             ``status.<name>``: When it changes and every 10 s: what keeps vital signs from being measured, or OK.
         """
         if notification["subject"] == "frame_publishing.set_format":
@@ -132,8 +136,16 @@ class Camera(Actor):
                 self._vitals.put(picture)
 
     def _start_vitals(self, config: VitalsConfig) -> None:
+        if config.eda_topic:
+            self._eda_sensor = EdaSensor(config, self.context.sub_url, self.context.zmq_context)
         try:
-            self._vitals = Physiology(config, files=self._files, on_event=self._emit_vitals, policy=self._policy)
+            self._vitals = Physiology(
+                config,
+                files=self._files,
+                on_event=self._emit_vitals,
+                eda=self._measured_eda if self._eda_sensor else None,
+                policy=self._policy,
+            )
         except LabwireError as error:  # the pictures are there all the same
             self.log.warning("no vital signs: %s", error)
             return
@@ -143,6 +155,10 @@ class Camera(Actor):
             self._files.status(status.code, status.message)
         else:
             self.every(REPEAT_S, self._repeat_status)
+
+    def _measured_eda(self, picture: Picture) -> float | None:
+        """On the thread that measures."""
+        return self._eda_sensor.take(self.clock.at(picture.monotonic_s)) if self._eda_sensor else None
 
     def _emit_vitals(self, event: VitalsEvent, picture: Picture) -> None:
         """On the thread that measures."""

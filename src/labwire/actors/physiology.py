@@ -46,6 +46,8 @@ class Physiology:
         config: What to measure.
         files: Where metrics and status are written; None: nowhere.
         on_event: Called in the thread with what is known, and the picture that brought it.
+        eda: Called in the thread with each picture: returns skin conductance that a sensor has measured since the last
+            one, or None. The arousal proxy is not told then.
         policy: What happens to pictures that come too fast: ``drop_old``, or ``block`` for a video that can wait.
         edge_metrics: Write edge metrics too.
 
@@ -60,10 +62,12 @@ class Physiology:
         *,
         files: FileBackend | None = None,
         on_event: Callable[[VitalsEvent, Picture], None] | None = None,
+        eda: Callable[[Picture], float | None] | None = None,
         policy: Policy = "drop_old",
         edge_metrics: bool = True,
     ) -> None:
-        self._monitor = VitalsMonitor(config)
+        self._monitor = VitalsMonitor(msgspec.structs.replace(config, eda=config.eda and eda is None))
+        self._eda = eda if config.eda else None
         self._files = files
         self._on_event = on_event
         self._edge_metrics = edge_metrics
@@ -107,10 +111,20 @@ class Physiology:
     def _run(self) -> None:
         for picture in self._queue:
             try:
-                for event in self._monitor.take(picture):
+                for event in self._with_eda(self._monitor.take(picture), picture):
                     self._hand_on(event, picture)
             except Exception:
                 _log.exception("measuring failed in a way that was not foreseen")
+
+    def _with_eda(self, events: list[VitalsEvent], picture: Picture) -> list[VitalsEvent]:
+        value = self._eda(picture) if self._eda else None
+        if value is None:
+            return events
+        for at, event in enumerate(events):
+            if isinstance(event, EdgeMetrics):
+                events[at] = msgspec.structs.replace(event, eda=value)
+                return events
+        return [*events, EdgeMetrics(timestamp_us=picture.epoch_us, eda=value)]
 
     def _hand_on(self, event: VitalsEvent, picture: Picture) -> None:
         match event:

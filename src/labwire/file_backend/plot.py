@@ -88,7 +88,7 @@ def plot_folder(folder: Path, path: Path) -> Shown:
         ("confidence", "0 to 1", ["confidence of pulse", "confidence of breathing"]),
         ("pulse trace", "no unit", ["pulse trace"]),
         ("breathing traces", "% of the face", ["upper_breathing_trace", "lower_breathing_trace"]),
-        ("arousal proxy (eda)", "no unit", ["eda"]),
+        ("eda: the arousal proxy, without a unit, or a sensor's value", "", ["eda"]),
     ]
     for axis, (title, unit, names) in zip(axes, panels, strict=False):
         _draw(axis, shown, title, unit, names)

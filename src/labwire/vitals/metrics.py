@@ -101,7 +101,8 @@ class EdgeMetrics(msgspec.Struct, frozen=True, kw_only=True):
     lower_breathing_trace: float | None = None
     """The same of the lower chest."""
     eda: float | None = None
-    """A proxy of sympathetic arousal, unitless, 0 = as in the first half minute; no skin conductance."""
+    """A proxy of sympathetic arousal, unitless, 0 = as in the first half minute; no skin conductance. In a rig that
+    names a sensor: what that measured, in its own unit."""
 
     def payload(self) -> dict[str, Any]:
         """Return the payload of an ``edge_metrics`` envelope."""
