@@ -1,8 +1,8 @@
 // The rig in one line: is it well, does it record, how long will the disk last.
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { call } from "./api";
 import { bytes, duration, hours } from "./format";
 import { connection, hello, status } from "./live";
+import { startRecording } from "./record";
 import { askStop } from "./shortcuts";
 import { recorder, recording, warnings } from "./state";
 import { Button, Pill } from "./ui";
@@ -50,7 +50,9 @@ export function Header() {
               <span class="number">REC {duration(state.duration_s)}</span>
             </Pill>
           ) : (
-            <Pill level="idle">not recording</Pill>
+            <span class="wide-only">
+              <Pill level="idle">not recording</Pill>
+            </span>
           )}
           <span class="disk" title="Space left for recordings">
             disk {state.disk_hours === null ? bytes(state.free_bytes) : hours(state.disk_hours)}
@@ -66,7 +68,7 @@ export function Header() {
               Stop
             </Button>
           ) : (
-            <Button kind="primary" onClick={() => call("record.start", {})} title="R">
+            <Button kind="primary" onClick={() => startRecording()} title="R">
               Record
             </Button>
           )}

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, notify, store, stored, userName } from "./api";
 import { hello } from "./live";
+import { startRecording } from "./record";
 import { recording } from "./state";
 import { attempt, Button, Dialog, Field, Select, toast } from "./ui";
 
@@ -41,7 +42,7 @@ async function mark(): Promise<void> {
 }
 
 const KEYS: [string, string, () => unknown][] = [
-  ["R", "Start recording", () => call("record.start", {})],
+  ["R", "Start recording", () => startRecording()],
   ["r", "Stop recording (asks first)", askStop],
   ["C", "Start the calibration", () => notify("calibration.should_start")],
   ["c", "Stop the calibration", () => notify("calibration.should_stop")],

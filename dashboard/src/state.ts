@@ -76,9 +76,16 @@ function noteDeath({ topic, payload }: Message): void {
   setTimeout(() => (deaths.value = new Map([...deaths.value].filter(([one]) => one !== name))), SHOWN_MS);
 }
 
+/** A page that connects again is told the last lines of the log once more. */
+function isKnown({ time, payload }: Message): boolean {
+  const last = log.value.at(-1);
+  return last !== undefined && time <= last.time && log.value.some((one) => one.time === time && one.payload.msg === payload.msg);
+}
+
 function take(message: Message): void {
-  if (message.topic.startsWith("logging.")) waitingLog.push(message);
-  else if (message.topic.startsWith("notify.")) {
+  if (message.topic.startsWith("logging.")) {
+    if (!isKnown(message)) waitingLog.push(message);
+  } else if (message.topic.startsWith("notify.")) {
     waitingNotifications.push(message);
     noteDeath(message);
     if (/^notify\.(actor|rig|instrument)\./.test(message.topic)) void refreshActors();

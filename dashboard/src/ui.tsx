@@ -99,10 +99,12 @@ export function Select<T extends string>(props: {
   );
 }
 
-export function Check(props: { label: string; unit?: string; checked: boolean; onChange: (checked: boolean) => void }) {
+type CheckProps = { label: string; unit?: string; checked: boolean; disabled?: boolean; onChange: (checked: boolean) => void };
+
+export function Check(props: CheckProps) {
   return (
     <label class="check">
-      <input type="checkbox" checked={props.checked} onChange={(event) => props.onChange(event.currentTarget.checked)} />
+      <input type="checkbox" checked={props.checked} disabled={props.disabled} onChange={(event) => props.onChange(event.currentTarget.checked)} />
       <span>{props.label}</span>
       {props.unit && <small class="muted">{props.unit}</small>}
     </label>

@@ -108,7 +108,11 @@ def test_a_session_is_recorded_and_found(page: Any, demo_rig: RunningRig) -> Non
     page.get_by_label("Name").fill("from the page")
     page.get_by_label("Name").press("R")  # a letter here, not a command
     page.get_by_label("Name").fill("from the page")
+    choice = page.get_by_role("group", name="Record")
+    assert choice.get_by_label("bus").is_disabled(), "the log is always recorded"
+    choice.get_by_label("instruments").uncheck()
     page.get_by_role("button", name="Start recording").click()
+    page.get_by_text("recording without instruments").wait_for()
     page.get_by_role("banner").get_by_text("REC 0:").wait_for()
     page.keyboard.press("M")
     page.get_by_role("dialog", name="Put a mark").get_by_label("What happened").fill("here")
@@ -139,7 +143,8 @@ def look_into_a_session(page: Any) -> None:
     page.get_by_text("lossless").first.wait_for()
     with page.expect_download() as download:
         page.get_by_role("link", name="session.json", exact=True).click()
-    assert json.loads(Path(download.value.path()).read_text())["name"] == "from the page"
+    manifest = json.loads(Path(download.value.path()).read_text())
+    assert (manifest["name"], manifest["left_out"]) == ("from the page", ["instruments"])
     export = page.get_by_role("region", name="Export")
     export.get_by_label("Format").select_option("csv")
     with page.expect_download() as download:

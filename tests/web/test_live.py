@@ -11,7 +11,7 @@ from labwire.testing import wait_until
 from labwire.testing.rig import RunningRig
 from labwire.web.live_frame import Tag
 from labwire.web.mailbox import IN_FLIGHT
-from tests.web.http_kit import get
+from tests.web.http_kit import get, post
 from tests.web.live_kit import browser
 
 PICTURE = b"\xff\xd8" + bytes(200_000) + b"\xff\xd9"
@@ -53,6 +53,16 @@ def test_every_notification_in_order(web_rig: RunningRig, url: str) -> None:
         while len(seen) < 50:
             seen += [row[1]["n"] for row in page.frame(Tag.MESSAGES).header["all"]]
         assert seen == list(range(50))
+
+
+def test_a_page_begins_with_the_last_lines_of_the_log(web_rig: RunningRig, url: str) -> None:
+    def lines() -> list[str]:
+        with browser(url) as page:
+            page.wish(all=["logging."], newest=["recorder."])
+            return [row[1]["msg"] for row in page.frame(Tag.MESSAGES).header["all"]]
+
+    assert post(url, "/api/notify", {"subject": "before_it_was_opened"}).status == 200
+    wait_until(lambda: any("before_it_was_opened" in line for line in lines()))
 
 
 def test_series_of_the_eyes(url: str) -> None:

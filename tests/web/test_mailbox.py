@@ -108,6 +108,15 @@ def test_what_the_rig_kept_comes_first_but_never_over_something_newer() -> None:
     assert [(one.topic, one.payload["n"]) for one in newest] == [("s.a", 2), ("s.b", 1)]
 
 
+def test_what_was_logged_before_comes_first_and_once() -> None:
+    made, _ = box(all=["logging."])
+    lines = [item("logging.info", n=n) for n in range(MAX_TAIL + 5)]
+    made.put(lines[-1])
+    made.begin_tail(lines)
+    _, tail = made.take_messages()
+    assert [one.payload["n"] for one in tail] == [*range(5, MAX_TAIL + 4), MAX_TAIL + 4]
+
+
 def test_a_wish_that_names_no_field() -> None:
     with pytest.raises(UsageError):
         Mailbox(lambda: None).set_wish(Wish(series=[SeriesWish("a", "t", "")]))

@@ -6,6 +6,14 @@ import { hello } from "../live";
 import { newest, words } from "../state";
 import { Button, Card, Field, Pill, toast, type Level } from "../ui";
 
+/** What one connection has had of a run. */
+interface Share {
+  socket_number: number;
+  writer: string;
+  sent: number;
+  acknowledged: number;
+  failed: number;
+}
 export interface Detector {
   name: string;
   state: string;
@@ -17,6 +25,8 @@ export interface Detector {
   acknowledged: number;
   failed: number;
   dropped: number;
+  waiting: number | null;
+  sockets: Share[];
   images_per_s: number;
   bytes_per_s: number;
   last_run: { run_name: string; ok: boolean; images: number; missing: number | null; error: string | null } | null;
@@ -24,10 +34,12 @@ export interface Detector {
 }
 
 function levelOf(state: string): Level {
-  return state === "running" ? "record" : state === "idle" ? "good" : state === "unreachable" ? "bad" : "warn";
+  return state === "running" ? "good" : state === "idle" ? "idle" : state === "unreachable" ? "bad" : "warn";
 }
 
-function Pairs({ rows }: { rows: [string, string, boolean?][] }) {
+type Pair = [string, string, boolean?];
+
+function Pairs({ rows }: { rows: Pair[] }) {
   return (
     <dl class="pairs">
       {rows.map(([key, value, bad]) => (
@@ -66,14 +78,27 @@ export function Run({ detector: first }: { detector: Detector }) {
           ["images", `${count(detector.done_images)} of ${count(detector.total_images)}`],
           ["images/s", rate(detector.images_per_s)],
           ["bytes/s", bytes(detector.bytes_per_s)],
+          ["queue", detector.waiting === null ? "–" : count(detector.waiting)],
           ["acknowledged", count(detector.acknowledged)],
           ["failed", count(detector.failed), detector.failed > 0],
           ["dropped", count(detector.dropped), detector.dropped > 0],
-          ["writers", detector.writers === null ? "not known" : count(detector.writers)],
-          ...(last ? ([["last run", last.ok ? `${count(last.images)} images, whole` : (last.error ?? "not whole"), !last.ok]] as [string, string, boolean][]) : []),
-          ...(last?.missing ? ([["missing", count(last.missing), true]] as [string, string, boolean][]) : []),
+          ...(detector.writers !== null && !detector.sockets.length ? ([["writers", count(detector.writers)]] as Pair[]) : []),
+          ...(last ? ([["last run", last.ok ? `${count(last.images)} images, whole` : (last.error ?? "not whole"), !last.ok]] as Pair[]) : []),
+          ["missing", typeof last?.missing === "number" && !busy ? count(last.missing) : "–", !busy && Boolean(last?.missing)],
         ]}
       />
+      {detector.sockets.length > 0 && (
+        <ul class="writers" aria-label="Writers of the run">
+          {detector.sockets.map((one) => (
+            <li key={one.socket_number}>
+              <b class="number">{one.writer}</b>
+              <span class={`number ${one.failed ? "bad-text" : "muted"}`}>
+                {count(one.acknowledged)} of {count(one.sent)} acknowledged{one.failed > 0 && `, ${count(one.failed)} failed`}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
       {detector.last_error && <p class="error">{detector.last_error}</p>}
       {!hello.value?.read_only &&
         (busy ? (
@@ -94,6 +119,51 @@ export function Run({ detector: first }: { detector: Detector }) {
             </div>
           </>
         ))}
+    </Card>
+  );
+}
+
+interface Writer {
+  name: string;
+  state: string;
+  address: string;
+  connected: number;
+  images: number;
+  images_hz: number;
+  waiting_images: number;
+  failed: number;
+  missing: number;
+  last_error: string;
+}
+
+function levelOfWriter(one: Writer): Level {
+  if (one.state === "unreachable" || one.failed || one.missing) return "bad";
+  return one.state === "writing" ? "good" : one.state === "connecting" ? "warn" : "idle";
+}
+
+/** The rig's own writers; those of others are known by their connections only. */
+export function Writers() {
+  const all = [...newest.value.values()]
+    .filter(({ topic }) => topic.startsWith("writer.") && topic.endsWith(".state"))
+    .map(({ payload }) => payload as unknown as Writer)
+    .sort((a, b) => a.name.localeCompare(b.name));
+  if (!all.length) return null;
+  return (
+    <Card title="Writers">
+      <ul class="writers">
+        {all.map((one) => (
+          <li key={one.name}>
+            <b>{one.name}</b>
+            <Pill level={levelOfWriter(one)}>{words(one.state)}</Pill>
+            <span class={`number ${one.failed + one.missing ? "bad-text" : "muted"}`}>
+              {rate(one.images_hz)} images/s, {count(one.waiting_images)} wait for the disk, {count(one.images)} stored
+              {one.missing > 0 && `, ${count(one.missing)} missing`}
+              {one.failed > 0 && `, ${count(one.failed)} failed`}
+            </span>
+            {one.last_error && <span class="bad-text">{one.last_error}</span>}
+          </li>
+        ))}
+      </ul>
     </Card>
   );
 }

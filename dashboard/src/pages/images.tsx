@@ -6,7 +6,7 @@ import { figure, rate } from "../format";
 import { connection, type Payload } from "../live";
 import { actors, newest, words } from "../state";
 import { Card, Empty, Select } from "../ui";
-import { Run, type Detector } from "./detector";
+import { Run, Writers, type Detector } from "./detector";
 import { Viewer } from "./viewer";
 
 const chosen = signal("");
@@ -105,6 +105,7 @@ export function Images() {
           .map((one) => (
             <Run key={one.name} detector={one} />
           ))}
+        {detectors.value.length > 0 && <Writers />}
         {!shown.value.startsWith("preview.") && <Numbers topic={shown.value} />}
       </div>
     </div>

@@ -1,12 +1,13 @@
 // Record, mark, and see what has been recorded.
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, look, notify, Problem } from "../api";
+import { look, notify, Problem } from "../api";
 import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
-import { notifications, recorder, recording } from "../state";
+import { findOffers, leftOut, offers, startRecording } from "../record";
+import { actors, notifications, recorder, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
-import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll, toast } from "../ui";
+import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll } from "../ui";
 import { levelOf, SessionPage } from "./session";
 
 interface Session {
@@ -20,9 +21,38 @@ interface Session {
   gaps: number;
   dropped: number;
 }
-interface Failure {
-  stream: string;
-  reason: string;
+
+/** What the next session can have; it changes with the parts of the rig. */
+function Include() {
+  const parts = useComputed(() => (actors.value ?? []).map((one) => `${one.name} ${one.services.join()}`).join());
+  useSignalEffect(() => {
+    if (parts.value) void findOffers();
+  });
+  function choose(name: string, on: boolean): void {
+    const next = new Set(leftOut.value);
+    if (on) next.delete(name);
+    else next.add(name);
+    leftOut.value = next;
+  }
+  return (
+    <fieldset class="include">
+      <legend>Record</legend>
+      {offers.value.map((one) => (
+        <Check
+          key={one.name}
+          label={one.name}
+          unit={one.about.includes(":") ? aboutActor(one.about) : one.about}
+          checked={one.always || !leftOut.value.has(one.name)}
+          disabled={one.always}
+          onChange={(on) => choose(one.name, on)}
+        />
+      ))}
+    </fieldset>
+  );
+}
+
+function aboutActor(actorClass: string): string {
+  return (actorClass.split(":").at(-1) ?? "").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
 }
 
 function Recorder() {
@@ -35,10 +65,6 @@ function Recorder() {
         <Empty title="This rig has no recorder">Add [recorder] to the rig file.</Empty>
       </Card>
     );
-  async function start(): Promise<void> {
-    const begun = await call<{ session_name: string; failed: Failure[] }>("record.start", { name: name.value.trim(), require: require.value });
-    for (const one of begun.failed) toast(`${one.stream} does not record: ${one.reason}`, "bad");
-  }
   const readOnly = hello.value?.read_only;
   return (
     <Card title="Recorder">
@@ -50,33 +76,35 @@ function Recorder() {
         <Figure label="disk lasts" value={hours(state.disk_hours)} />
       </dl>
       {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
-      {!readOnly && (
-        <div class="row">
-          {recording.value ? (
-            <>
-              <Button kind="danger" onClick={askStop}>
-                Stop recording
-              </Button>
-              <Button onClick={askMark}>Mark</Button>
-            </>
-          ) : (
-            <form
-              class="row"
-              onSubmit={(event) => {
-                event.preventDefault();
-                void attempt(start);
-              }}
-            >
+      {!readOnly &&
+        (recording.value ? (
+          <div class="row">
+            <Button kind="danger" onClick={askStop}>
+              Stop recording
+            </Button>
+            <Button onClick={askMark}>Mark</Button>
+            <Button onClick={() => notify("calibration.should_start")}>Calibrate</Button>
+          </div>
+        ) : (
+          <form
+            class="recorder"
+            onSubmit={(event) => {
+              event.preventDefault();
+              void attempt(() => startRecording(name.value.trim(), require.value));
+            }}
+          >
+            <Include />
+            <div class="row">
               <Field inline label="Name" value={name} placeholder="today's date" />
-              <Check label="all streams or none" checked={require.value} onChange={(on) => (require.value = on)} />
               <button type="submit" class="primary">
                 Start recording
               </button>
-            </form>
-          )}
-          <Button onClick={() => notify("calibration.should_start")}>Calibrate</Button>
-        </div>
-      )}
+              <Check label="only if all of them can" checked={require.value} onChange={(on) => (require.value = on)} />
+              <span class="space" />
+              <Button onClick={() => notify("calibration.should_start")}>Calibrate</Button>
+            </div>
+          </form>
+        ))}
     </Card>
   );
 }

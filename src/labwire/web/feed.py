@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from labwire.bus.subscription import Subscription
@@ -18,6 +19,9 @@ ALWAYS = ("bus.stats", "bus.hub", "recorder.state", "camera.", "detector.", "wri
 """Topics that the server itself looks at, for ``/metrics`` and ``/ready``; their raw parts are let go."""
 MAX_BROWSERS = 32
 MAX_TOPICS = 10_000
+MAX_LOG = 200
+"""Lines of the log that a page begins with: it may be opened because of what they say."""
+_LOG = "logging."
 _RETRY_S = 0.5
 _DEPTH_BYTES = 128 << 20
 
@@ -36,12 +40,13 @@ class Feed:
         self._rig, self._now = rig, now
         self._browsers: list[Mailbox] = []
         self._interested: dict[str, tuple[Mailbox, ...]] = {}
-        self._wanted: set[str] = set(ALWAYS)
+        self._wanted: set[str] = {*ALWAYS, _LOG}
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._subscription: Subscription[list[bytes]] | None = None
         self.kept: dict[str, Item] = {}
         """Newest message of each topic of `ALWAYS`."""
+        self._log_tail: deque[Item] = deque(maxlen=MAX_LOG)
         self.received = self.malformed = 0
         self.dropped_before = 0
         self._previews = Previews(rig, self._deliver, now)
@@ -103,17 +108,20 @@ class Feed:
             UsageError: The wish makes no sense.
         """
         fresh = [prefix for prefix in wish.newest if prefix not in browser.wish.newest]
+        wants_log = _LOG in wish.all and _LOG not in browser.wish.all
         browser.set_wish(wish)
         with self._lock:
             self._interested = {}
             self._subscribe()
+            if wants_log:
+                browser.begin_tail(self._log_tail)
         with contextlib.suppress(LabwireError):  # what is kept comes with the next message then
             values = [value for prefix in fresh for value in self._rig.bus.last(prefix)]
             now_s = self._now()
             browser.begin_with({value.topic: Item(value.topic, value.payload, [], now_s) for value in values})
 
     def _subscribe(self) -> None:
-        wanted = set(ALWAYS).union(*(browser.wish.prefixes for browser in self._browsers))
+        wanted = {*ALWAYS, _LOG}.union(*(browser.wish.prefixes for browser in self._browsers))
         self._previews.want(sorted(wanted))
         more, less = wanted - self._wanted, self._wanted - wanted
         self._wanted = wanted
@@ -130,7 +138,7 @@ class Feed:
     def _read(self) -> None:
         while not self._end.is_set():
             try:
-                begun = set[str](ALWAYS)
+                begun = {*ALWAYS, _LOG}
                 with self._rig.subscribe(*begun, decode=False, depth_bytes=_DEPTH_BYTES) as subscription:
                     with self._lock:
                         self._subscription, self._wanted = subscription, begun
@@ -150,8 +158,8 @@ class Feed:
             readers = self._interested.get(topic)
             if readers is None:
                 readers = self._find_readers(topic)
-            watched = topic.startswith(ALWAYS)
-            if not readers and not watched:
+            watched, logged = topic.startswith(ALWAYS), topic.startswith(_LOG)
+            if not (readers or watched or logged):
                 return
             item = _item(decode_message(parts), self._now())
         except (ProtocolError, UnicodeDecodeError, IndexError):
@@ -159,6 +167,9 @@ class Feed:
             return
         if watched and (topic in self.kept or len(self.kept) < MAX_TOPICS):
             self.kept[topic] = Item(topic, item.payload, [], item.time_s)
+        if logged:
+            with self._lock:
+                self._log_tail.append(item)
         for browser in readers:
             browser.put(item)
 

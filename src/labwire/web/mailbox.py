@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -187,6 +187,14 @@ class Mailbox:
         with self._lock:
             for topic, item in kept.items():
                 self._newest.setdefault(topic, item)
+
+    def begin_tail(self, kept: Iterable[Item]) -> None:
+        """Deliver messages of before, in front of those that wait already; what waits is not delivered twice."""
+        with self._lock:
+            waiting = {id(item) for item in self._tail}
+            earlier = [item for item in kept if id(item) not in waiting]
+            room = MAX_TAIL - len(self._tail)
+            self._tail.extendleft(reversed(earlier[-room:] if room else []))
 
 
 def _time_of(item: Item) -> float:
