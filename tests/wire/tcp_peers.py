@@ -74,6 +74,7 @@ def sender_in(state: State, **options: Any) -> SenderConnection:
     if state is State.ENDING:
         sender.end(b"end", 0.0)
     if state is State.CANCELLING:
+        flush(sender)  # what is not out would just be taken back
         sender.cancel(0.0)
     assert sender.state is state
     flush(sender)

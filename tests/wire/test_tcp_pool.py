@@ -16,13 +16,13 @@ from labwire.wire.tcp_events import (
     StartReceived,
     WriterEvent,
 )
-from labwire.wire.tcp_frame import AckCode
+from labwire.wire.tcp_frame import AckCode, FrameType
 from labwire.wire.tcp_pool import SenderPool
 from labwire.wire.tcp_run import RunPhase, SenderRun
 from labwire.wire.tcp_sender import SenderConnection
 from labwire.wire.tcp_states import State
 from labwire.wire.tcp_writer import WriterConnection
-from tests.wire.tcp_peers import SENDER, ack, flush, frame
+from tests.wire.tcp_peers import SENDER, ack, flush, frame, kinds
 
 Answer = Callable[[WriterConnection, WriterEvent, float], object]
 
@@ -200,6 +200,32 @@ def test_start_refused_by_the_third_of_three_rolls_the_others_back() -> None:
     assert lab.end(again).ok
 
 
+def test_a_writer_to_which_start_has_not_gone_out_never_hears_of_the_run() -> None:
+    lab = Lab(3)
+    pool, (told, _, _), (untold, _, _), (refusing, _, _) = lab.pool, *lab.pairs
+    run = pool.start_run(7, "x", lambda _: b"", 0.0, images_per_file=1)
+    flush(told)
+    flush(refusing)
+    pool.receive_data(refusing, ack(FrameType.START, flags=0, code=AckCode.NO_SPACE_LEFT), 0.1)
+    assert kinds(told) == ["CANCEL"]
+    assert (kinds(untold), untold.state) == ([], State.IDLE)
+    assert run.phase is RunPhase.TAKEN_BACK
+    pool.receive_data(told, ack(FrameType.CANCEL), 0.2)
+    assert run.phase is RunPhase.DONE
+
+
+def test_taking_back_a_start_leaves_what_was_said_before_it() -> None:
+    """A CANCEL that a slow writer has not read yet is still what ends its run."""
+    lab = Lab(2)
+    sender, other = lab.pairs[0][0], lab.pairs[1][0]
+    lab.start(7).cancel(0.0)
+    lab.pool.tick(0.6)
+    assert sender.state is State.IDLE
+    lab.pool.start_run(8, "x", lambda _: b"", 1.0, images_per_file=1)
+    lab.pool.receive_eof(other, 1.0)
+    assert kinds(sender) == ["CANCEL"]
+
+
 def test_a_start_that_is_not_answered_fails_the_run_after_five_seconds() -> None:
     lab = Lab(2)
     lab.become(1, lambda *_: None)
@@ -219,6 +245,7 @@ def test_the_roll_back_does_not_wait_for_a_writer_that_does_not_answer() -> None
     lab = Lab(2)
     sender, _, _ = lab.pairs[1]
     run = lab.pool.start_run(7, "x", lambda _: b"", 0.0, images_per_file=1)
+    flush(sender)
     lab.pool.receive_eof(lab.pairs[0][0], 1.0)
     assert run.phase is RunPhase.TAKEN_BACK
     assert sender.state is State.CANCELLING

@@ -62,7 +62,7 @@ def test_what_the_spec_forbids_stands_in_no_row(role: Role, state: State, step: 
 def test_the_sides_differ_only_where_a_row_says_so() -> None:
     own = {role: set(TRANSITIONS[role]) for role in Role}
     sender, writer = own[Role.SENDER], own[Role.WRITER]
-    assert sender - writer == {(S.ENDING, T.END_LATE), (S.CANCELLING, T.CANCEL_LATE)}
+    assert sender - writer == {(S.ENDING, T.END_LATE), (S.CANCELLING, T.CANCEL_LATE), (S.STARTING, T.UNSAID)}
     assert writer - sender == {
         (S.STARTED, T.FATAL),
         (S.RUNNING, T.CALIBRATION),

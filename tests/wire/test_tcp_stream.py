@@ -215,6 +215,13 @@ def test_what_may_be_on_its_way_is_not_taken_back() -> None:
     assert outbox.take_back() == 2
     assert outbox.unsent_bytes == 59
     assert drain(outbox, [7]) == frame_bytes(2, b"12345", 1)[10:]
+    outbox.put(FrameHeader(2, 8))
+    before = outbox.put_count
+    outbox.put(FrameHeader(2, 9))
+    outbox.put(FrameHeader(2, 10))
+    assert outbox.take_back(before) == 2
+    assert outbox.take_back(before) == 0
+    assert drain(outbox, [100]) == frame_bytes(2, b"", 8)
     outbox.put(FrameHeader(2, 9))
     outbox.gather()
     outbox.sent(0)

@@ -76,6 +76,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
         self._timeouts = timeouts
         self._max_unacknowledged = max_unacknowledged
         self._max_unsent_bytes = max_unsent_bytes
+        self._before_run = 0  # frames that were said before START
         self._unanswered_keepalives = 0
         self._keepalive_due_s = now_s + timeouts.keepalive_s
         self._asked_s = now_s  # when START, END or CANCEL was said
@@ -93,6 +94,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
             UsageError: A number does not fit into its field.
         """
         self.check(Step.START)
+        self._before_run = self._outbox.put_count
         header = FrameHeader(FrameType.START, socket_number=socket_number, run_number=run_number)
         self._say(header, payload, now_s)
         self.account = ImageAccount(socket_number, self.peer)
@@ -152,13 +154,18 @@ class SenderConnection(TcpConnection[SenderEvent]):
         self._move(Step.END)
 
     def cancel(self, now_s: float) -> None:
-        """Send CANCEL, in front of all that has not begun to go out. Its answer is `Cancelled`.
+        """Send CANCEL, in front of all of the run that has not begun to go out. Its answer is `Cancelled`.
+
+        A writer to which START has not gone out yet hears of neither.
 
         Raises:
             StateError: There is no run.
         """
         self.check(Step.CANCEL)
-        self._outbox.take_back()
+        taken_back = self._outbox.take_back(self._before_run)
+        if taken_back and self.state is State.STARTING:  # START is all that there is of the run
+            self._move(Step.UNSAID)
+            return
         self._say(self._header(FrameType.CANCEL), b"", now_s)
         self._move(Step.CANCEL)
 

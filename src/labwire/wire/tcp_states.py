@@ -66,6 +66,8 @@ class Step(IntEnum):
     KEEPALIVE = 13
     LOST = 14
     """The connection broke, or this side gives it up."""
+    UNSAID = 15
+    """START is taken back before a byte of it is out: the writer never hears of the run."""
 
 
 _IN_RUN = (State.STARTING, State.STARTED, State.RUNNING, State.FAILED, State.ENDING)
@@ -89,6 +91,7 @@ ROWS: tuple[tuple[tuple[Role, ...], tuple[State, ...], Step, State | None], ...]
     (_BOTH, (State.CANCELLING,), Step.CANCEL_ACK, State.IDLE),
     (_BOTH, _OPEN, Step.KEEPALIVE, None),
     (_BOTH, _OPEN, Step.LOST, State.CLOSED),
+    ((Role.SENDER,), (State.STARTING,), Step.UNSAID, State.IDLE),
     # The sender does not wait for ever.
     ((Role.SENDER,), (State.ENDING,), Step.END_LATE, State.IDLE),
     ((Role.SENDER,), (State.CANCELLING,), Step.CANCEL_LATE, State.IDLE),

@@ -148,6 +148,8 @@ class Outbox:
         self._handed_out = 0  # frames that a gather write may be sending right now: they cannot be taken back
         self._first_begun = False  # nor can the first one, once a part of it is out
         self.unsent_bytes = 0
+        self.put_count = 0
+        """Frames that were appended and not taken back."""
 
     def put(self, header: FrameHeader, payload: Payload = b"") -> int:
         """Append a frame; return its payload's size.
@@ -163,6 +165,7 @@ class Outbox:
         size = sum(map(len, parts))
         parts.appendleft(memoryview(encode_header(header, size)))
         self._frames.append(parts)
+        self.put_count += 1
         self.unsent_bytes += HEADER_BYTES + size
         return size
 
@@ -204,12 +207,17 @@ class Outbox:
                 self._frames.popleft()
                 self._first_begun = False
 
-    def take_back(self) -> int:
-        """Drop the frames of which no byte may have gone out yet; return how many."""
-        dropped = len(self._frames) - max(self._handed_out, self._first_begun)
+    def take_back(self, since: int = 0) -> int:
+        """Drop the frames of which no byte may have gone out yet; return how many.
+
+        Args:
+            since: A `put_count`: only frames that were appended after it.
+        """
+        dropped = min(len(self._frames) - max(self._handed_out, self._first_begun), self.put_count - since)
         for _ in range(dropped):
             self.unsent_bytes -= sum(map(len, self._frames.pop()))
-        return dropped
+        self.put_count -= max(dropped, 0)
+        return max(dropped, 0)
 
 
 def views_of(payload: Payload) -> deque[memoryview]:
