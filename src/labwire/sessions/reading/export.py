@@ -266,7 +266,7 @@ class _Export:
                     payload = payload_of(message)
                     if payload is not None:
                         time_s, _ = times_of(message, payload, self._axis)
-                        file.add(join.complete(message), payload, self._axis.log_time_ns(time_s))
+                        file.add(message, payload, self._axis.log_time_ns(time_s), join.jpeg_of(message))
                         self._messages += 1
         finally:
             for pictures in videos.values():

@@ -1,8 +1,7 @@
-"""A session as MCAP that viewers show: payloads as JSON with a schema and units, pictures as compressed images."""
+"""A session as MCAP that viewers show: payloads as JSON with a schema and units, pictures as images."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,23 +12,11 @@ from labwire.errors import needs_extra
 from labwire.sessions.log.log_reader import LoggedMessage
 from labwire.sessions.manifest import Manifest
 from labwire.sessions.reading.columns import Column, Kind, SchemaBuilder, to_json
+from labwire.sessions.reading.mcap_images import ImageKind, image_of
 from labwire.version import __version__
 
-IMAGE_SUFFIX = "/image"
-"""Behind the topic of a camera: where its pictures are."""
 _CHUNK_BYTES = 1 << 20
 
-# Source: the well-known schemas of Foxglove: CompressedImage, in JSON.
-_IMAGE_SCHEMA = {
-    "title": "foxglove.CompressedImage",
-    "type": "object",
-    "properties": {
-        "timestamp": {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}},
-        "frame_id": {"type": "string"},
-        "data": {"type": "string", "contentEncoding": "base64"},
-        "format": {"type": "string"},
-    },
-}
 _TYPES = {
     Kind.BOOL: {"type": "boolean"},
     Kind.INT: {"type": "integer"},
@@ -66,14 +53,24 @@ class McapExport:
         )
         self._schemas = schemas
         self._channels: dict[str, int] = {}
-        self._image_schema = 0
+        self._image_schemas: dict[str, int] = {}
 
-    def add(self, message: LoggedMessage, payload: dict[Any, Any], publish_time_ns: int) -> None:
-        """Write a message; a picture goes to a channel of its own, other raw parts stand in the payload as base64."""
+    def add(
+        self, message: LoggedMessage, payload: dict[Any, Any], publish_time_ns: int, jpeg: bytes | None = None
+    ) -> None:
+        """Write a message; a picture goes to a channel of its own, other raw parts stand in the payload as base64.
+
+        Args:
+            message: As it stands in the log.
+            payload: Its payload.
+            publish_time_ns: When it was measured.
+            jpeg: Its picture, if that stands in a video.
+        """
         topic = message.parts[0].decode("utf-8", "backslashreplace")
         raw = message.parts[2:]
-        if raw and payload.get("format") == "jpeg":
-            self._write(self._image_channel(topic), _image(raw[0], topic, publish_time_ns), message, publish_time_ns)
+        image = image_of(message.parts, jpeg, publish_time_ns)
+        if image is not None:
+            self._write(self._image_channel(topic, image.kind), image.text, message, publish_time_ns)
         elif raw:
             payload = {**payload, "raw": list(raw)}
         self._write(self._channel(topic), to_json(payload), message, publish_time_ns)
@@ -97,14 +94,15 @@ class McapExport:
             channel = self._channels[topic] = self._writer.register_channel(topic, "json", schema_id)
         return channel
 
-    def _image_channel(self, topic: str) -> int:
-        name = topic + IMAGE_SUFFIX
+    def _image_channel(self, topic: str, kind: ImageKind) -> int:
+        name = topic + kind.suffix
         channel = self._channels.get(name)
         if channel is None:
-            if not self._image_schema:
-                title, data = str(_IMAGE_SCHEMA["title"]), json.dumps(_IMAGE_SCHEMA).encode()
-                self._image_schema = self._writer.register_schema(title, "jsonschema", data)
-            channel = self._channels[name] = self._writer.register_channel(name, "json", self._image_schema)
+            schema = self._image_schemas.get(kind.name)
+            if schema is None:
+                data = json.dumps(kind.schema).encode()
+                schema = self._image_schemas[kind.name] = self._writer.register_schema(kind.name, "jsonschema", data)
+            channel = self._channels[name] = self._writer.register_channel(name, "json", schema)
         return channel
 
     def __enter__(self) -> Self:
@@ -116,14 +114,6 @@ class McapExport:
                 self._writer.finish()
         finally:
             self._file.close()
-
-
-def _image(jpeg: bytes, topic: str, time_ns: int) -> str:
-    seconds, nanoseconds = divmod(time_ns, 10**9)
-    stamp = {"sec": seconds, "nsec": nanoseconds}
-    return json.dumps(
-        {"timestamp": stamp, "frame_id": topic, "data": base64.b64encode(jpeg).decode(), "format": "jpeg"}
-    )
 
 
 def _json_schema(topic: str, schema: SchemaBuilder) -> dict[str, Any]:

@@ -51,19 +51,32 @@ class PictureJoin:
 
     def complete(self, message: LoggedMessage) -> LoggedMessage:
         """Return a message with its picture; all others as they are."""
+        found = self._announced(message)
+        if found is None:
+            return message
+        jpeg, picture_format = found
+        return message._replace(parts=(*message.parts, _as_it_was(jpeg, picture_format)))
+
+    def jpeg_of(self, message: LoggedMessage) -> bytes | None:
+        """Return the picture of a message as the video has it; None if it stands in none."""
+        found = self._announced(message)
+        return found[0] if found is not None else None
+
+    def _announced(self, message: LoggedMessage) -> tuple[bytes, str] | None:
+        """Return the JPEG that a message announced, and the format in which the picture came."""
         parts = message.parts
         pictures = self._videos.get(parts[0])
         if pictures is None or len(parts) != 2 or not message.is_map:
-            return message
+            return None
         try:
             announced = _decoder.decode(parts[1])
         except (msgspec.DecodeError, ValueError):
-            return message
+            return None
         number = self._find(parts[0], pictures, announced.timestamp)
         if number is None:
             self.missing += 1
-            return message
-        return message._replace(parts=(*parts, _as_it_was(pictures.jpeg(number), announced.format)))
+            return None
+        return pictures.jpeg(number), announced.format
 
     def _find(self, topic: bytes, pictures: RecordedPictures, timestamp: float) -> int | None:
         start = self._next[topic]
