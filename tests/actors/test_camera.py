@@ -41,6 +41,8 @@ def test_vital_signs_are_on_the_bus_and_in_the_files(tmp_path: Path, film: bytes
             core = messages.recv(LIMIT_S).payload
         with rig.subscribe("edge_metrics.face") as messages:
             edge = messages.recv(LIMIT_S).payload
+        with rig.subscribe("camera.face") as messages:
+            counters = messages.recv(LIMIT_S).payload
         with rig.subscribe("status.face") as messages, (tmp_path / "out" / "edge_metrics.jsonl").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             while (status := messages.recv(LIMIT_S).payload)["code"] != StatusCode.LOCK_CONFLICT:
@@ -48,6 +50,7 @@ def test_vital_signs_are_on_the_bus_and_in_the_files(tmp_path: Path, film: bytes
     assert abs(core["pulse"]["strict"]["value"] - BPM) < 5
     assert 0 < core["pulse"]["strict"]["confidence"] <= 1
     assert {"upper_breathing_trace", "timestamp", "epoch_us"} <= set(edge)
+    assert (counters["dropped"], counters["not_measured"], counters["not_written"]) == (0, 0, 0)
     assert {"code", "message", "timestamp", "epoch_us", "seq"} <= set(status)
     written = {record.timestamp: record for record in read(tmp_path / "out") if record.type == "core_metrics"}
     assert written[core["epoch_us"]].payload["pulse"]["strict"] == core["pulse"]["strict"]

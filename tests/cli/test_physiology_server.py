@@ -128,6 +128,15 @@ def test_a_folder_of_frames_is_a_video_too(clip: Path) -> None:
     assert names[0] == names[1]
 
 
+def test_what_is_lost_is_told_at_the_end(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(start(f"--input_video_path={clip}", "--file_ipc_base_directory=first"))
+    assert "broken" not in capsys.readouterr().err
+    torn = sorted(Path("first").glob("frame*.jpg"))[7]
+    torn.write_bytes(torn.read_bytes()[:50])
+    serve(start("--input_video_path=first", "--file_ipc_base_directory=second"))
+    assert capsys.readouterr().err.endswith("; pictures broken: 1\n")
+
+
 def test_logs_go_to_standard_error_too_if_asked(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     debug = [
         "--also_log_to_stderr",

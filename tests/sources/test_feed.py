@@ -87,6 +87,12 @@ def test_full_queue_drops_the_oldest_and_counts() -> None:
     assert (counters.read, counters.dropped) == (10, 8)
 
 
+def test_what_a_source_drops_itself_is_counted() -> None:
+    with PictureFeed(ScriptedSource(*map(picture, (5, 6, 9, 10)), None), depth=8) as feed:
+        assert [taken.index for taken in feed] == [5, 6, 9, 10]
+        assert feed.counters().dropped == 2
+
+
 def test_blocked_feed_can_be_closed() -> None:
     source = ScriptedSource(*map(picture, range(10)))
     with PictureFeed(source, depth=1, policy="block") as feed:

@@ -102,7 +102,7 @@ class Camera(Actor):
 
         Emits data:
             ``frame.<name>``: Pictures, one raw part each.
-            ``camera.<name>``: Each second: pictures read, dropped, malformed.
+            ``camera.<name>``: Each second: pictures read, dropped, malformed; not measured, and not written as frames.
             ``core_metrics.<name>``: Several times a second: pulse and breathing, as far as they can be measured.
             ``edge_metrics.<name>``: With each picture: breathing traces; the arousal proxy, or what a sensor measured.
             ``status.<name>``: When it changes and every 10 s: what keeps vital signs from being measured, or OK.
@@ -196,7 +196,12 @@ class Camera(Actor):
 
     def _count(self) -> None:
         counters = self._feed.counters()
-        numbers = {name: getattr(counters, name) for name in counters.__struct_fields__}
+        numbers: dict[str, int] = msgspec.structs.asdict(counters)
+        if self._vitals:
+            numbers["not_measured"] = self._vitals.counters().dropped
+        if self._files:
+            frames = self._files.counters().frames
+            numbers["not_written"] = frames.dropped + frames.failed + frames.held_back
         self.emit(f"camera.{self.name}", {**numbers, "timestamp": self.clock.now()}, numbered=True)
 
     def _making(self, done: float) -> None:

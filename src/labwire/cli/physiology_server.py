@@ -141,7 +141,7 @@ class Server:
                 remark("")
             physiology.close()
             files.close()
-            self._sum_up(files, physiology)
+            self._sum_up(feed, files, physiology)
         return 0
 
     def _source(self) -> PictureSource:
@@ -213,13 +213,20 @@ class Server:
             self._line.take_status(status.message)
         _log.debug("status %d: %s", status.code, status.message)
 
-    def _sum_up(self, files: FileBackend, physiology: Physiology) -> None:
-        counted, measured = files.counters(), physiology.counters()
-        dropped = counted.frames.dropped + measured.dropped
+    def _sum_up(self, feed: PictureFeed, files: FileBackend, physiology: Physiology) -> None:
+        counted, read, measured = files.counters(), feed.counters(), physiology.counters()
+        streams, frames = (counted.core_metrics, counted.edge_metrics, counted.status), counted.frames
+        losses = {
+            "pictures broken": read.malformed + measured.malformed,
+            "pictures dropped": read.dropped + measured.dropped,
+            "frames not written": frames.dropped + frames.failed + frames.held_back,
+            "lines not written": counted.lines.dropped + sum(stream.dropped for stream in streams),
+        }
+        told = ", ".join(f"{what}: {count}" for what, count in losses.items() if count)
         remark(
             f"{PROGRAM}: {measured.received} pictures, {counted.core_metrics.written} core metrics, "
             f"{counted.edge_metrics.written} edge metrics, {counted.status.written} statuses in "
-            f"{files.folder.absolute()}" + (f"; {dropped} dropped" if dropped else "")
+            f"{files.folder.absolute()}" + (f"; {told}" if told else "")
         )
 
 

@@ -21,7 +21,7 @@ from labwire.errors import DeviceError
 from labwire.file_backend.config import FileIpcOptions
 from labwire.file_backend.disk import FULL, disk_floor_bytes, free_bytes
 from labwire.file_backend.jsonl_file import JsonlCounters, JsonlFile, Line
-from labwire.file_backend.line_writer import LineWriter, LineWriterCounters
+from labwire.file_backend.line_writer import TICK_S, LineWriter, LineWriterCounters
 from labwire.file_backend.locks import FolderLock
 from labwire.file_backend.pictures import PictureFileCounters, PictureFiles
 from labwire.file_backend.status_board import Status, StatusBoard, StatusCode
@@ -37,6 +37,7 @@ MetricsType: TypeAlias = Literal["core_metrics", "edge_metrics"]
 _METRICS: dict[MetricsType, str] = {"core_metrics": CORE_METRICS, "edge_metrics": EDGE_METRICS}
 _STATUS_RESERVE_BYTES = 16384  # for lines that say that the disk is full
 _ENOUGH = 1.25  # of the floor: numbered frames begin again
+_FAST_TICK_S = 0.05  # for time that may go many times as fast as that of the clock
 
 
 class FileBackendCounters(msgspec.Struct, frozen=True):
@@ -86,6 +87,7 @@ class FileBackend:
         self._on_event, self._on_status = on_event, on_status
         self._anchor = anchor or EpochAnchor()
         self._now_us = now_us or self._anchor.now_us
+        self._tick_s = _FAST_TICK_S if now_us else TICK_S
         self._policy: Policy = policy
         self._floor_bytes = disk_floor
         self._cleanup = ExitStack()
@@ -209,7 +211,10 @@ class FileBackend:
             self.folder, self._options, self._on_frames, has_room=self._has_room, policy=self._policy
         )
         self._lines = LineWriter(
-            {kind: self._files[name] for kind, name in _METRICS.items()}, self._tick, policy=self._policy
+            {kind: self._files[name] for kind, name in _METRICS.items()},
+            self._tick,
+            tick_s=self._tick_s,
+            policy=self._policy,
         )
         on_error.callback(self._lines.start().close)
         on_error.callback(self._frames.start().close)

@@ -42,7 +42,8 @@ class LineWriter:
 
     Args:
         files: Where the lines of each type go; they are open.
-        on_tick: Called in the thread about once a second.
+        on_tick: Called in the thread every `tick_s` or so.
+        tick_s: See there, in seconds.
         policy: What happens when more lines wait than the queue holds.
     """
 
@@ -51,10 +52,11 @@ class LineWriter:
         files: Mapping[EnvelopeType, JsonlFile],
         on_tick: Callable[[], None] | None = None,
         *,
+        tick_s: float = TICK_S,
         policy: Policy = "drop_old",
     ) -> None:
         self._files = files
-        self._on_tick = on_tick
+        self._on_tick, self._tick_s = on_tick, tick_s
         self._queue = BoundedQueue[Line](_DEPTH, policy)
         self._malformed = 0
         self._next_tick_s = 0.0
@@ -124,6 +126,6 @@ class LineWriter:
     def _tick(self) -> None:
         now_s = time.monotonic()
         if now_s >= self._next_tick_s:
-            self._next_tick_s = now_s + TICK_S
+            self._next_tick_s = now_s + self._tick_s
             if self._on_tick is not None:
                 self._on_tick()

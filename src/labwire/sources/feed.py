@@ -28,7 +28,7 @@ class FeedCounters(msgspec.Struct, frozen=True):
     read: int
     """Pictures that the source delivered."""
     dropped: int
-    """Of these, pictures that were never handed over, because the queue was full."""
+    """Pictures that were never handed over, because a queue was full: the feed's, or one inside the source."""
     malformed: int
     """Pictures that came from the source and could not be read or converted."""
     failures: int
@@ -74,6 +74,8 @@ class PictureFeed:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="labwire-pictures", daemon=True)
         self._read = self._malformed = self._failures = 0
+        self._left_out = 0  # by the source, as its indices tell
+        self._next_index: int | None = None
         self.set_format(format)
 
     def start(self) -> Self:
@@ -121,7 +123,7 @@ class PictureFeed:
         """Tell what has been counted."""
         return FeedCounters(
             read=self._read,
-            dropped=self._queue.statistics().dropped,
+            dropped=self._queue.statistics().dropped + self._left_out,
             malformed=self._malformed + self._source.malformed,
             failures=self._failures,
         )
@@ -158,6 +160,8 @@ class PictureFeed:
         while (picture := self._source.read()) is not None:
             self._retry_s = self._first_retry_s
             self._read += 1
+            self._left_out += 0 if self._next_index is None else max(0, picture.index - self._next_index)
+            self._next_index = picture.index + 1
             try:
                 converted = to_format(picture, self._format, self._quality)
             except LabwireError:

@@ -31,7 +31,8 @@ class PictureSource(Protocol):
     """A source of pictures. One thread opens and reads; any thread may close.
 
     A class that stands here raises `labwire.errors.DeviceError` when its device or file does not work; whoever reads
-    may then open it again. Index and timestamps of its pictures rise over all of that.
+    may then open it again. Index and timestamps of its pictures rise over all of that; an index that is left out is a
+    picture that it had to drop.
     """
 
     @property
