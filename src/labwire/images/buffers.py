@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from typing import Final
 
 _SMALLEST_BITS: Final = 12
@@ -22,7 +23,9 @@ class BufferPool:
         self._free: dict[int, list[bytearray]] = {}
         self._held_bytes = 0
         self._out_bytes = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = False
 
     @property
     def used_bytes(self) -> int:
@@ -32,7 +35,7 @@ class BufferPool:
     def take(self, size: int) -> bytearray | None:
         """Return a buffer of at least so many bytes, the one that was last given back if it fits; None: no room."""
         capacity = _capacity(size)
-        with self._changed:
+        with self._lock:
             free = self._free.get(capacity)
             if free:
                 self._out_bytes += capacity
@@ -48,23 +51,26 @@ class BufferPool:
         buffer = payload.obj
         if not isinstance(buffer, bytearray):
             return  # an empty payload has no buffer
-        with self._changed:
+        with self._lock:
             capacity = len(buffer)
             self._out_bytes -= capacity
             if self._held_bytes > self._limit_bytes:
                 self._held_bytes -= capacity
             else:
                 self._free.setdefault(capacity, []).append(buffer)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> None:
         """Wait till a buffer was given back, or `wake` was called, or the time is over."""
-        with self._changed:
+        with self._lock:
+            self._waiting = True
             self._changed.wait(timeout_s)
+            self._waiting = False
 
     def wake(self) -> None:
         """Wake whoever waits."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _make_room(self, capacity: int) -> bool:
@@ -75,6 +81,7 @@ class BufferPool:
         return self._held_bytes + capacity <= self._limit_bytes or not self._out_bytes
 
 
+@lru_cache(maxsize=64)
 def _capacity(size: int) -> int:
     bits = max(_SMALLEST_BITS, (size - 1).bit_length() - _STEP_BITS)
     return max(1, -(-size // (1 << bits))) << bits

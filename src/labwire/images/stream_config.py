@@ -32,7 +32,7 @@ class TcpStreamConfig(Strict, tag_field="kind", tag="tcp"):
     """A writer that gives no sign of life for so long while something waits for it is dead."""
     max_backpressure_timeout_ms: _Ms = 60_000
     """A writer that lives but takes nothing for so long is given up."""
-    queue_mib: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 8
+    queue_mib: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 32
     """Most memory for images of one connection that wait to be sent, MiB; one image is always taken."""
     zero_copy: bool = False
     """Have the kernel send large images from where they are (MSG_ZEROCOPY); it helps on fast network cards, not on

@@ -25,6 +25,7 @@ from labwire.images.config import WriterOptions
 from labwire.images.run_taker import LIMITS, OnEvent, RunTaker
 from labwire.images.stream_address import SCHEME, address_of
 from labwire.wire.image_codec import decode_message
+from labwire.wire.image_layout import ImageDecoder
 from labwire.wire.tcp_events import (
     CalibrationReceived,
     ConnectionLost,
@@ -37,7 +38,7 @@ from labwire.wire.tcp_events import (
     WriterEvent,
 )
 from labwire.wire.tcp_frame import FrameType, ack_code_of
-from labwire.wire.tcp_states import State
+from labwire.wire.tcp_states import CLOSED
 from labwire.wire.tcp_writer import WriterConnection
 
 CONNECT_S: Final = 5.0
@@ -79,6 +80,7 @@ class TcpWriter:
         self._pool = BufferPool(options.buffer_mib << 20)
         self._depth = options.queue_depth
         self._queue: BoundedQueue[_Task] = BoundedQueue(options.queue_depth + _MORE, "block")
+        self._decoder = ImageDecoder()
         self._taker = RunTaker(folder, options, source=self.address, on_event=on_event)
         # Who discards waits for no disk: the thread that receives does it at once, and its one buffer stays warm.
         self._hand_over = self._work if options.discard else self._queue.put
@@ -179,17 +181,22 @@ class TcpWriter:
         while True:
             events = link.close() if self._stopping.is_set() else link.receive()
             for event in events:
-                match event:  # what waits in the queue for a run that was taken back need not be stored
-                    case RunCancelled(run):
-                        link.cancelled_run = run
-                    case StartReceived():
-                        link.cancelled_run = None
-                    case _:
-                        pass
+                if not isinstance(event, ImageReceived):
+                    self._look_at(link, event)
                 self._hand_over(_Task(link, event, monotonic_s()))
                 if isinstance(event, ConnectionLost):
                     link.flush()
                     return event.error
+
+    def _look_at(self, link: _Link, event: WriterEvent) -> None:
+        # What waits in the queue for a run that was taken back need not be stored.
+        match event:
+            case RunCancelled(run):
+                link.cancelled_run = run
+            case StartReceived():
+                link.cancelled_run = None
+            case _:
+                pass
 
     # --- the thread that stores
 
@@ -209,9 +216,10 @@ class TcpWriter:
             self._pool.give_back(payload)
 
     def _do(self, link: _Link, event: WriterEvent) -> None:
+        if isinstance(event, ImageReceived):  # nearly all are; a match would take longer
+            self._do_image(link, event.run_number, event.image_number, event.payload)
+            return
         match event:
-            case ImageReceived(run, number, payload):
-                self._do_image(link, run, number, payload)
             case StartReceived(run, socket_number, payload):
                 self._do_start(link, run, socket_number, payload)
             case CalibrationReceived(run, payload):
@@ -230,6 +238,7 @@ class TcpWriter:
 
     def _do_start(self, link: _Link, run: int, socket_number: int, payload: memoryview) -> None:
         link.failed_run = None
+        self._decoder = ImageDecoder()
         try:
             self._taker.start(decode_message(payload, LIMITS), socket_number)
         except Exception as error:
@@ -254,7 +263,7 @@ class TcpWriter:
         if link.is_over(run):
             return
         try:
-            self._taker.image(decode_message(payload), number)
+            self._taker.image(self._decoder.decode(payload), number)
         except LabwireError as error:
             self._taker.note_failed(number, error)
             code, text = ack_code_of(error, FrameType.DATA), f"image {number}: {error}"
@@ -334,28 +343,31 @@ class _Link:
             self._sock.shutdown(socket.SHUT_RD)
 
     def receive(self) -> list[WriterEvent]:
-        """Read once, or let time pass."""
+        """Read a frame, or let time pass."""
+        connection = self._connection
         with self._lock:
-            room = None if self._connection.paused else self._connection.next_buffer()
-        if room is None:
-            self.flush()
-            self._pool.wait(_SLICE_S)
-            return self._tick()
-        try:
-            count = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
-        except (BlockingIOError, InterruptedError):
-            self.flush()
-            return self._tick()
-        except OSError as error:
-            return self._lost(f"ended the connection ({error.strerror or error})")
-        if not count:
-            return self._lost("closed the connection")
-        now_s = monotonic_s()
-        with self._lock:
-            events = self._connection.received(count, now_s)
-            unsent = self._connection.unsent_bytes
-        if unsent:
-            self.flush()
+            room = None if connection.paused else connection.next_buffer()
+        events: list[WriterEvent] = []
+        while not events:
+            if room is None:
+                self.flush()
+                self._pool.wait(_SLICE_S)
+                return self._tick()
+            try:
+                count = self._sock.recv_into(room, 0, socket.MSG_WAITALL)
+            except (BlockingIOError, InterruptedError):
+                self.flush()
+                return self._tick()
+            except OSError as error:
+                return self._lost(f"ended the connection ({error.strerror or error})")
+            if not count:
+                return self._lost("closed the connection")
+            with self._lock:
+                events = connection.received(count, monotonic_s())
+                room = None if events or connection.paused else connection.next_buffer()
+                unsent = connection.unsent_bytes
+            if unsent:
+                self.flush()
         return events
 
     def _lost(self, reason: str) -> list[WriterEvent]:
@@ -378,12 +390,12 @@ class _Link:
 
     def is_over(self, run: int) -> bool:
         """Whether what belongs to a run is no longer wanted: it was taken back, or given up."""
-        return run in {self.cancelled_run, self.failed_run}
+        return run == self.cancelled_run or run == self.failed_run  # noqa: PLR1714  no set for each image
 
     def answer(self, say: Callable[[WriterConnection, float], bool], *, later: bool = False) -> bool:
         """Say something to the detector, or have it said with what follows; False if the run is over."""
         with self._lock:
-            done = self._connection.state is not State.CLOSED and say(self._connection, monotonic_s())
+            done = self._connection.state is not CLOSED and say(self._connection, monotonic_s())
         if done and not later:
             self.flush()
         return done

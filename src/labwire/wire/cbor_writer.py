@@ -28,7 +28,7 @@ from labwire.wire.image_array import TAGS, Array, fault_of, flat_view
 GATHER_BYTES: Final = 4096
 """An array's bytes from this size on go out as a piece of their own; shorter ones are copied into the piece before."""
 
-_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(0, 256, 32)
+_UINT, _NEGATIVE, BYTES, _TEXT, ARRAY, MAP, _TAG, _SIMPLE = range(0, 256, 32)
 _U8, _U16, _U32, _U64 = (struct.Struct(f">B{code}").pack for code in "BHIQ")
 _F64 = struct.Struct(">Bd").pack
 _FALSE, _TRUE, _NULL = b"\xf4", b"\xf5", b"\xf6"
@@ -73,17 +73,17 @@ def head(major: int, argument: int) -> bytes:
 
 
 _SMALL: Final = tuple(head(_UINT, number) for number in range(256))
-_SMALL_MAPS: Final = tuple(head(_MAP, length) for length in range(32))
+_SMALL_MAPS: Final = tuple(head(MAP, length) for length in range(32))
 
 
 def array_head(length: int) -> bytes:
     """Return the head of an array of so many items, which follow."""
-    return head(_ARRAY, length)
+    return head(ARRAY, length)
 
 
 def map_head(length: int) -> bytes:
     """Return the head of a map of so many pairs of key and value, which follow."""
-    return _SMALL_MAPS[length] if length < len(_SMALL_MAPS) else head(_MAP, length)
+    return _SMALL_MAPS[length] if length < len(_SMALL_MAPS) else head(MAP, length)
 
 
 def text_item(value: str) -> bytes:
@@ -140,7 +140,7 @@ def write_bytes(output: Output, value: Any) -> None:
     """Write a byte string; a long one as a piece of its own."""
     view = flat_view(value)
     size = len(view)
-    output.parts.append(head(_BYTES, size))
+    output.parts.append(head(BYTES, size))
     if size < GATHER_BYTES:
         output.parts.append(view)
         return

@@ -22,7 +22,7 @@ class AnswerBook:
 
     def note_received(self, image_number: int) -> None:
         """Note that an image was handed over."""
-        self._waiting[image_number] += 1
+        self._waiting[image_number] = self._waiting.get(image_number, 0) + 1
         self.waiting_count += 1
 
     def note_answered(self, image_number: int) -> None:
@@ -31,7 +31,7 @@ class AnswerBook:
         Raises:
             UsageError: No such image waits.
         """
-        count = self._waiting[image_number]
+        count = self._waiting.get(image_number, 0)
         if count == 1:
             del self._waiting[image_number]
         elif count:

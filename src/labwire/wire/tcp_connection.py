@@ -13,6 +13,7 @@ import msgspec
 
 from labwire.errors import LabwireError, PeerGoneError, ProtocolError, StateError, TooLargeError
 from labwire.wire.tcp_frame import (
+    ACK,
     CBOR_FRAMES,
     FLAG_FATAL,
     FLAG_OK,
@@ -22,12 +23,11 @@ from labwire.wire.tcp_frame import (
     MAX_TEXT_BYTES,
     AckCode,
     FrameHeader,
-    FrameType,
     Readable,
     encode_text,
     frame_name,
 )
-from labwire.wire.tcp_states import TRANSITIONS, Role, State, Step
+from labwire.wire.tcp_states import CLOSED, TRANSITIONS, Role, State, Step
 from labwire.wire.tcp_stream import Allocate, Frame, FrameReader, Outbox
 
 
@@ -101,7 +101,7 @@ class TcpConnection(ABC, Generic[EventT]):
 
     def received(self, count: int, now_s: float) -> list[EventT]:
         """Note that the first `count` bytes of `next_buffer` are filled; nothing that a peer sends raises."""
-        if self.state is not State.CLOSED and count:
+        if self.state is not CLOSED and count:
             self._heard(now_s)
             try:
                 frame = self._reader.received(count)
@@ -117,7 +117,7 @@ class TcpConnection(ABC, Generic[EventT]):
         Raises:
             StateError: `allocate` had no buffer; see `FrameReader.feed`.
         """
-        if self.state is not State.CLOSED and len(data):
+        if self.state is not CLOSED and len(data):
             self._heard(now_s)
             try:
                 for frame in self._reader.feed(data):
@@ -135,7 +135,7 @@ class TcpConnection(ABC, Generic[EventT]):
             now_s: The time.
             reason: What the peer did, for the message.
         """
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             cut = " in the middle of a frame" if self._reader.in_frame else ""
             self._lose(PeerGoneError(f"{self.peer} {reason}{cut}{self._in_run()}"), now_s)
         return self._take_events()
@@ -178,16 +178,17 @@ class TcpConnection(ABC, Generic[EventT]):
     def _on_lost(self, error: LabwireError, now_s: float) -> None: ...
 
     def _judge(self, header: FrameHeader) -> bool:
-        known = header.type in FRAME_TYPES
-        limit = self._max_payload_bytes
-        if header.type not in CBOR_FRAMES and known:
-            limit = min(limit, MAX_TEXT_BYTES)
-        if header.payload_size > limit:
-            raise TooLargeError(
-                f"{frame_name(header.type)} announces {header.payload_size} bytes, and the limit is {limit}",
-                size_bytes=header.payload_size,
-                limit_bytes=limit,
-            )
+        known, size = header.type in FRAME_TYPES, header.payload_size
+        if size > MAX_TEXT_BYTES or size > self._max_payload_bytes:
+            limit = self._max_payload_bytes
+            if header.type not in CBOR_FRAMES and known:
+                limit = min(limit, MAX_TEXT_BYTES)
+            if size > limit:
+                raise TooLargeError(
+                    f"{frame_name(header.type)} announces {size} bytes, and the limit is {limit}",
+                    size_bytes=size,
+                    limit_bytes=limit,
+                )
         return known and self._wants(header)
 
     def _take_frame(self, frame: Frame, now_s: float) -> None:
@@ -215,27 +216,29 @@ class TcpConnection(ABC, Generic[EventT]):
         if self.state in _WITHOUT_RUN:
             self.run_number = None
 
-    def _ack(self, frame: FrameHeader, processed: int, code: int = 0, text: str = "", *, fatal: bool = False) -> None:
-        # The answer echoes image, run and socket number of what it answers.
+    def _ack(
+        self,
+        kind: int,
+        processed: int,
+        code: int = 0,
+        text: str = "",
+        *,
+        image_number: int = 0,
+        run_number: int | None = None,
+        socket_number: int | None = None,
+        fatal: bool = False,
+    ) -> None:
+        # The answer echoes image, run and socket number of what it answers: of this run, if nothing else is said.
+        run = (self.run_number or 0) if run_number is None else run_number
+        number = self.socket_number if socket_number is None else socket_number
         flags = (0 if code else FLAG_OK) | (FLAG_FATAL if fatal else 0) | (FLAG_TEXT if text else 0)
-        header = FrameHeader(
-            FrameType.ACK,
-            frame.image_number,
-            0,
-            frame.socket_number,
-            flags,
-            frame.run_number,
-            processed,
-            code,
-            frame.type,
-        )
+        header = FrameHeader(ACK, image_number, 0, number, flags, run, processed, code, kind)
         self._outbox.put(header, encode_text(text) if text else b"")
 
     def _drop(self, error: LabwireError, now_s: float) -> None:
         # This peer alone: it is told why, then the connection ends.
         self._outbox.take_back()
-        about = FrameHeader(0, socket_number=self.socket_number, run_number=self.run_number or 0)
-        self._ack(about, 0, AckCode.PROTOCOL_ERROR, str(error))
+        self._ack(0, 0, AckCode.PROTOCOL_ERROR, str(error))
         self._lose(type(error)(f"{self.peer}: {error}{self._in_run()}", **error.data), now_s)
 
     def _lose(self, error: LabwireError, now_s: float) -> None:

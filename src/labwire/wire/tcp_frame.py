@@ -67,6 +67,8 @@ FRAME_TYPES = frozenset(int(kind) for kind in FrameType)
 CBOR_FRAMES = frozenset({FrameType.START, FrameType.DATA, FrameType.CALIBRATION, FrameType.END})
 """Frames whose payload is a CBOR message; the others are control frames."""
 
+ACK, DATA = FrameType.ACK, FrameType.DATA  # as Python looks up a member of an enumeration anew each time
+
 
 class AckFlags(IntFlag):
     """Flags of an ACK. Source: image-stream, "ACK semantics"."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from labwire.errors import LabwireError, StateError, UsageError, error_from_name
 from labwire.wire.run_result import RunResult, sum_up
 from labwire.wire.tcp_sender import SenderConnection
-from labwire.wire.tcp_states import State, Step
+from labwire.wire.tcp_states import CLOSED, State, Step
 from labwire.wire.tcp_stream import Payload, views_of
 
 PayloadOf: TypeAlias = Callable[[int], Payload]
@@ -34,6 +34,7 @@ class RunPhase(Enum):
     """Nothing more will happen; the result is final."""
 
 
+_RUNNING = RunPhase.RUNNING  # as Python looks up a member of an enumeration anew each time
 _SETTLED = frozenset({State.IDLE, State.CLOSED})
 _NOT_STARTED = frozenset({State.IDLE, State.CANCELLING, State.CLOSED})
 
@@ -118,7 +119,7 @@ class SenderRun:
     def ready_for(self, image_number: int) -> bool:
         """Whether `send_image` may be called. False while the run is on: its writer must catch up first."""
         connection = self.connection_of(image_number)
-        return self.phase is RunPhase.RUNNING and (connection.state is State.CLOSED or connection.ready_for_image)
+        return self.phase is _RUNNING and (connection.state is CLOSED or connection.ready_for_image)
 
     def send_image(self, image_number: int, payload: Payload, now_s: float) -> bool:
         """Send DATA on the connection that the image belongs to.
@@ -130,9 +131,9 @@ class SenderRun:
             StateError: Not `ready_for` it.
             UsageError: The number does not fit into its field, or an image with it is on its way.
         """
-        self._need(RunPhase.RUNNING, "DATA")
+        self._need(_RUNNING, "DATA")
         connection = self.connection_of(image_number)
-        if connection.state is State.CLOSED:
+        if connection.state is CLOSED:
             connection.account.note_not_sent(image_number)
             return False
         connection.send_image(image_number, payload, now_s)

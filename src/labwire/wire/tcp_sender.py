@@ -21,6 +21,8 @@ from labwire.wire.tcp_events import (
     StartFailed,
 )
 from labwire.wire.tcp_frame import (
+    ACK,
+    DATA,
     FLAG_FATAL,
     FLAG_OK,
     FrameHeader,
@@ -30,7 +32,7 @@ from labwire.wire.tcp_frame import (
     error_of_ack,
     frame_name,
 )
-from labwire.wire.tcp_states import Role, State, Step
+from labwire.wire.tcp_states import CLOSED, DATA_ACK_STEP, DATA_STEP, Role, State, Step
 from labwire.wire.tcp_stream import Frame, Payload
 from labwire.wire.tcp_timeouts import SENDER_TIMEOUTS, SenderTimeouts
 
@@ -138,10 +140,10 @@ class SenderConnection(TcpConnection[SenderEvent]):
             )
         if image_number in self.account.unacknowledged:
             raise UsageError(f"image {image_number} is on its way already: an image number is used once in a run")
-        header = FrameHeader(FrameType.DATA, image_number, 0, self.socket_number, 0, self.run_number or 0)
+        header = FrameHeader(DATA, image_number, 0, self.socket_number, 0, self.run_number or 0)
         self._put(header, payload, now_s)
         self.account.note_sent(image_number)
-        self._move(Step.DATA)
+        self._move(DATA_STEP)
 
     def end(self, payload: Payload, now_s: float) -> None:
         """Send END, behind the images. Its answer is `EndAcknowledged` or `EndFailed`.
@@ -171,7 +173,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
 
     def close(self, now_s: float, error: LabwireError | None = None) -> list[SenderEvent]:
         """Give the connection up; send what is left, then close the socket. The writer is told the reason, if given."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             if error is not None:
                 self._drop(error, now_s)
             else:
@@ -184,7 +186,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
 
     def bytes_sent(self, count: int, now_s: float) -> None:
         """Note that a write is over and the socket took `count` bytes, maybe none."""
-        super().bytes_sent(count, now_s)
+        self._outbox.sent(count)
         if count:
             self._taken_s = self._progress_s = now_s
 
@@ -264,11 +266,11 @@ class SenderConnection(TcpConnection[SenderEvent]):
     # --- what the writer says
 
     def _heard(self, now_s: float) -> None:
-        super()._heard(now_s)
+        self._heard_s = now_s
         self._unanswered_keepalives = 0
 
     def _wants(self, header: FrameHeader) -> bool:
-        if header.type == FrameType.ACK:
+        if header.type == ACK:
             return True
         if header.type == FrameType.KEEPALIVE:
             return False
@@ -276,11 +278,14 @@ class SenderConnection(TcpConnection[SenderEvent]):
 
     def _on_frame(self, frame: Frame, now_s: float) -> None:
         header = frame.header
-        if header.type == FrameType.KEEPALIVE:
+        if header.type != ACK:
             self.counters.keepalives += 1
             return
-        text = decode_text(header, frame.payload or b"")
         good = header.flags & (FLAG_OK | FLAG_FATAL) == FLAG_OK  # FATAL wins
+        if good and header.ack_for == DATA and header.run_number == self.run_number and self._may(DATA_ACK_STEP):
+            self._on_data_ack(DATA_ACK_STEP, header, "", now_s, good=True)
+            return
+        text = decode_text(header, frame.payload or b"")
         if not header.ack_for and not good:
             self._lose(error_of_ack(header, text, f"{self.peer} ends the connection{self._in_run()}"), now_s)
             return

@@ -74,6 +74,10 @@ _IN_RUN = (State.STARTING, State.STARTED, State.RUNNING, State.FAILED, State.END
 _OPEN = (State.IDLE, *_IN_RUN, State.CANCELLING)
 _BOTH = (Role.SENDER, Role.WRITER)
 
+# Python looks up a member of an enumeration anew each time, which takes longer than most of what is done for an image.
+CLOSED, FAILED, RUNNING = State.CLOSED, State.FAILED, State.RUNNING
+DATA_STEP, DATA_ACK_STEP = Step.DATA, Step.DATA_ACK
+
 ROWS: tuple[tuple[tuple[Role, ...], tuple[State, ...], Step, State | None], ...] = (
     # who, from any of these states, by this step, to this state; None: the state stays
     (_BOTH, (State.IDLE,), Step.START, State.STARTING),

@@ -161,8 +161,8 @@ class Outbox:
         Raises:
             UsageError: A number does not fit into its field, or a buffer is not contiguous.
         """
-        parts = views_of(payload)
-        size = sum(map(len, parts))
+        parts = views_of(payload) if payload else deque[memoryview]()
+        size = sum(map(len, parts)) if parts else 0
         parts.appendleft(memoryview(encode_header(header, size)))
         self._frames.append(parts)
         self.put_count += 1

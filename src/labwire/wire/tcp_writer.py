@@ -28,6 +28,7 @@ from labwire.wire.tcp_events import (
     WriterEvent,
 )
 from labwire.wire.tcp_frame import (
+    DATA,
     MAX_PAYLOAD_BYTES,
     MAX_UINT32,
     AckCode,
@@ -38,7 +39,7 @@ from labwire.wire.tcp_frame import (
     error_of_ack,
     frame_name,
 )
-from labwire.wire.tcp_states import Role, State, Step
+from labwire.wire.tcp_states import CLOSED, DATA_ACK_STEP, DATA_STEP, FAILED, Role, State, Step
 from labwire.wire.tcp_stream import Allocate, Frame
 from labwire.wire.tcp_timeouts import WRITER_TIMEOUTS, WriterTimeouts
 
@@ -142,8 +143,8 @@ class WriterConnection(TcpConnection[WriterEvent]):
             return False
         self._book.note_answered(image_number)
         self._book.processed_images += 1
-        self._answer(FrameType.DATA, now_s, image_number)
-        self._move(Step.DATA_ACK)
+        self._answer(DATA, now_s, image_number)
+        self._move(DATA_ACK_STEP)
         return True
 
     def fail_image(self, run_number: int, image_number: int, code: AckCode, text: str, now_s: float) -> bool:
@@ -156,8 +157,8 @@ class WriterConnection(TcpConnection[WriterEvent]):
         if self._is_over(run_number):
             return False
         self._book.note_answered(image_number)
-        self._answer(FrameType.DATA, now_s, image_number, code, text)
-        self._move(Step.DATA_ACK)
+        self._answer(DATA, now_s, image_number, code, text)
+        self._move(DATA_ACK_STEP)
         return True
 
     def fail_run(self, run_number: int, code: AckCode, text: str, now_s: float) -> list[WriterEvent]:
@@ -174,7 +175,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         if not self._is_over(run_number):
             self.check(Step.FATAL)
             for image_number in self._book.give_up(code, text):
-                self._answer(FrameType.DATA, now_s, image_number, code, text, fatal=True)
+                self._answer(DATA, now_s, image_number, code, text, fatal=True)
             self._move(Step.FATAL)
             if self.state is State.ENDING:
                 self._end_failed_run(now_s)
@@ -200,7 +201,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
 
     def close(self, now_s: float) -> list[WriterEvent]:
         """Give the connection up; send what is left, then close the socket."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             self._lose(PeerGoneError(f"the connection to {self.peer} was closed by this side{self._in_run()}"), now_s)
         return self._take_events()
 
@@ -215,7 +216,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         return True
 
     def _is_over(self, run_number: int) -> bool:
-        if run_number == self.run_number and self.state is not State.FAILED:
+        if run_number == self.run_number and self.state is not FAILED:
             return False
         self.counters.late_answers += 1
         return True
@@ -225,13 +226,12 @@ class WriterConnection(TcpConnection[WriterEvent]):
         kind: FrameType,
         now_s: float,
         image_number: int = 0,
-        code: AckCode = AckCode.NONE,
+        code: int = 0,
         text: str = "",
         *,
         fatal: bool = False,
     ) -> None:
-        about = FrameHeader(kind, image_number, socket_number=self.socket_number, run_number=self.run_number or 0)
-        self._ack(about, self._processed, code, text, fatal=fatal)
+        self._ack(kind, self._processed, code, text, image_number=image_number, fatal=fatal)
         self._spoke_s = now_s
 
     @property
@@ -248,7 +248,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         return self._book.waiting_count > 0 or self._reader.in_frame or self.state in _OWES_ANSWER
 
     def _heard(self, now_s: float) -> None:
-        super()._heard(now_s)
+        self._heard_s = now_s
         if not self._is_busy:
             self._busy_since_s = now_s  # if these bytes make it busy
 
@@ -288,7 +288,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
             return False
         if not self._may(step):
             raise ProtocolError(f"{frame_name(header.type)} must not come in state {self.state.name}")
-        return self.state is not State.FAILED
+        return self.state is not FAILED
 
     def _is_stray(self, header: FrameHeader) -> bool:
         # Where the run number adds nothing, because frames come in order, a foreign sender may have left it out.
@@ -302,9 +302,10 @@ class WriterConnection(TcpConnection[WriterEvent]):
         if step is not None and (self._is_stray(header) or not self._may(step)):
             self.counters.stray += 1  # or its run ended while the payload was on its way
             return
+        if header.type == DATA:
+            self._on_image(header, payload, now_s)
+            return
         match header.type:
-            case FrameType.DATA:
-                self._on_image(header, payload, now_s)
             case FrameType.CALIBRATION:
                 self._move(Step.CALIBRATION)
                 if self.state is not State.FAILED:
@@ -333,10 +334,10 @@ class WriterConnection(TcpConnection[WriterEvent]):
         self._events.append(StartReceived(header.run_number, header.socket_number, payload))
 
     def _on_image(self, header: FrameHeader, payload: memoryview, now_s: float) -> None:
-        self._move(Step.DATA)
+        self._move(DATA_STEP)
         if self._book.failure is not None:
             code, text = self._book.failure
-            self._answer(FrameType.DATA, now_s, header.image_number, code, text, fatal=True)
+            self._answer(DATA, now_s, header.image_number, code, text, fatal=True)
         else:
             self._book.note_received(header.image_number)
             self._events.append(ImageReceived(header.run_number, header.image_number, payload))
@@ -365,7 +366,13 @@ class WriterConnection(TcpConnection[WriterEvent]):
         if ours or self.run_number is None:
             self._move(Step.CANCEL)
         # Answered at once, not when the files are closed: the detector waits half a second.
-        self._ack(header, self._processed if ours else 0)
+        self._ack(
+            header.type,
+            self._processed if ours else 0,
+            image_number=header.image_number,
+            run_number=header.run_number,
+            socket_number=header.socket_number,
+        )
         self._spoke_s = now_s
         if self.state is State.CANCELLING:
             self._move(Step.CANCEL_ACK)
