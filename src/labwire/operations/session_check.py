@@ -69,7 +69,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     missing: int
     """Numbered messages that are not there."""
     missing_before: int = 0
-    """Numbered messages that came after the session before this one, if it goes on from one, and before its start."""
+    """Numbered messages known to have come after the session before this one, if it goes on from one, and before its
+    start."""
     dropped: int
     """Messages and pictures that the recorder came to know and could not store."""
     problems: list[str] = []

@@ -51,22 +51,32 @@ def test_what_came_between_two_sessions_is_a_gap_of_the_later_one(lab: Lab) -> N
     assert gap.from_s < 0 < gap.to_s
     assert (found.missing_before, found.missing, found.whole, found.lossless) == (4, 0, True, False)
     assert found.problems == [
-        "4 numbered messages came behind the end of pilot/000, which this session goes on from, and before its start"
+        "this session goes on from pilot/000: 4 numbered messages came behind its end and before the start of this one"
     ]
     assert (read_manifest(second).follows, read_manifest(second).segment) == (uuid_of(first), 0)
     assert verify_session(first).lossless
 
 
-def test_nothing_is_missing_where_one_begins_before_the_other_ends(lab: Lab) -> None:
+def test_nothing_is_missing_where_one_begins_as_the_other_ends(lab: Lab) -> None:
     first = record(lab, range(10))
-    assert verify_session(record(lab, range(8, 20), follows=uuid_of(first))).lossless
+    assert verify_session(record(lab, range(10, 20), follows=uuid_of(first))).lossless
     assert verify_session(record(lab, range(20, 30), follows=uuid_of(first).upper())).lossless, "another session"
 
 
-def test_who_began_to_count_anew_is_left_out(lab: Lab) -> None:
+def test_of_who_began_to_count_anew_the_first_numbers_are_missing(lab: Lab) -> None:
     first = record(lab, range(10, 20), emitters=("scales", "other"))
-    second = record(lab, range(12), follows=uuid_of(first))
-    assert verify_session(second).missing_before == 0
+    second = record(lab, range(3, 12), follows=uuid_of(first))
+    found, gap = verify_session(second), gap_of(verify_session(second))
+    assert (gap.emitter, gap.first, gap.last, gap.messages) == ("scales", 0, 2, 3)
+    assert (found.missing_before, found.lossless) == (3, False)
+    (problem,) = found.problems
+    assert "how far scales had counted there nobody knows" in problem
+
+
+def test_who_began_to_count_anew_may_have_said_more_before(lab: Lab) -> None:
+    first = record(lab, range(10, 20))
+    found = verify_session(record(lab, range(12), follows=uuid_of(first)))
+    assert (found.missing_before, found.gaps, found.lossless, found.whole) == (0, [], False, True)
 
 
 def test_a_session_before_that_is_gone_or_damaged_is_no_problem_of_this_one(lab: Lab) -> None:

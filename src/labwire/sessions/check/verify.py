@@ -193,9 +193,8 @@ class _Check:
         if known is None or count is None:
             return Between()
         between = look_between(self._folder, known, count, self._progress_of("the session before"))
-        if between.gaps:
-            said = f"{between.messages} numbered messages came behind the end of {between.before}"
-            self._problems.append(f"{said}, which this session goes on from, and before its start")
+        if between.text:
+            self._problems.append(between.text)
         return between
 
     def _tell_losses(self, count: LogCount, dropped: int, pictures_missing: int) -> None:

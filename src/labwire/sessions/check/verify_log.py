@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from labwire.errors import ProtocolError
 from labwire.operations.session_check import Gap, NumberedTopic
@@ -70,15 +71,28 @@ class LogCount:
     def gaps_since(self, before: LogCount) -> list[Gap]:
         """Return what is missing between the end of another session and this one, by topic.
 
-        An emitter that has begun to count anew meanwhile is left out: how far it had come nobody knows.
+        Of an emitter that has begun to count anew meanwhile, these are its first numbers: see `restarted_since`.
         """
         gaps: list[Gap] = []
+        for emitter, topic, then, now in self._pairs(before):
+            first = 0 if now.first <= then.last else then.last + 1
+            if (missed := now.first - first) > 0:
+                from_s = then.seen_s + (before._start_ns - self._start_ns) / 1e9
+                gaps.append(Gap(emitter, topic, first, now.first - 1, missed, from_s, now.began_s))
+        return gaps
+
+    def restarted_since(self, before: LogCount) -> list[str]:
+        """Return the emitters that have begun to count anew meanwhile: how far they had come before nobody knows.
+
+        One that has counted on beyond where it was then is not found.
+        """
+        return sorted({emitter for emitter, _, then, now in self._pairs(before) if now.first <= then.last})
+
+    def _pairs(self, before: LogCount) -> Iterator[tuple[str, str, _Stream, _Stream]]:
         for (emitter, topic), now in sorted(self._streams.items(), key=lambda item: item[0][::-1]):
             then = before._streams.get((emitter, topic))
-            if then is not None and (missed := now.first - then.last - 1) > 0:
-                from_s = then.seen_s + (before._start_ns - self._start_ns) / 1e9
-                gaps.append(Gap(emitter, topic, then.last + 1, now.first - 1, missed, from_s, now.began_s))
-        return gaps
+            if then is not None:
+                yield emitter, topic, then, now
 
     def _take(self, message: LoggedMessage) -> None:
         parts = message.parts

@@ -21,10 +21,24 @@ class Between(NamedTuple):
     gaps: tuple[Gap, ...] = ()
     """Times are those of the later session: before its start they are negative."""
 
+    restarted: tuple[str, ...] = ()
+    """Emitters that began to count anew in between."""
+
     @property
     def messages(self) -> int:
-        """How many."""
+        """How many are known to be missing."""
         return sum(gap.messages for gap in self.gaps)
+
+    @property
+    def text(self) -> str:
+        """Tell it; empty if nothing is missing."""
+        said: list[str] = []
+        if self.gaps:
+            said.append(f"{self.messages} numbered messages came behind its end and before the start of this one")
+        if self.restarted:
+            who = ", ".join(self.restarted)
+            said.append(f"how far {who} had counted there nobody knows: the numbers begin anew in between")
+        return f"this session goes on from {self.before}: {'; '.join(said)}" if said else ""
 
 
 def look_between(folder: Path, known: Manifest, count: LogCount, report: Report) -> Between:
@@ -42,12 +56,13 @@ def look_between(folder: Path, known: Manifest, count: LogCount, report: Report)
     try:
         with LogReader.open(before) as log:
             start_ns = read_manifest(before).start_epoch_us * 1000
-            gaps = count.gaps_since(LogCount(log, start_ns, pictures=(), report=report))
+            then = LogCount(log, start_ns, pictures=(), report=report)
     except CancelledError:
         raise
     except (LabwireError, OSError):  # a check of that session tells
         return Between()
-    return Between(f"{before.parent.name}/{before.name}", tuple(gaps))
+    name = f"{before.parent.name}/{before.name}"
+    return Between(name, tuple(count.gaps_since(then)), tuple(count.restarted_since(then)))
 
 
 def _find(folder: Path, uuid: str) -> Path | None:
