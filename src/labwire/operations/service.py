@@ -187,10 +187,18 @@ def invoke(implementation: object, operation: Operation, body: bytes) -> Any:
 
 def client_of(service: type[S], call: CallOperation) -> S:
     """Return a proxy of the service whose methods send the request through `call`."""
+    client: Any = _client_class(service)()
+    client.labwire_call = call
+    return cast("S", client)
+
+
+@cache
+def _client_class(service: type[Service]) -> type[Service]:
+    """Make the class of the proxies of a service, once: making it costs much more than making a proxy."""
 
     def forward(row: Operation) -> Callable[..., Any]:
-        def method(_self: S, *args: Any, **kwargs: Any) -> Any:
-            return call(row, row.bind(args, kwargs))
+        def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return self.labwire_call(row, row.bind(args, kwargs))
 
         method.__name__, method.__doc__ = row.name, row.doc
         declared = getattr(service, row.name)
@@ -200,4 +208,4 @@ def client_of(service: type[S], call: CallOperation) -> S:
         return method
 
     rows = {name: forward(row) for name, row in service.operations().items()}
-    return cast("S", type(f"{service.__name__}Client", (service,), {**rows, "__doc__": service.__doc__})())
+    return type(f"{service.__name__}Client", (service,), {**rows, "__doc__": service.__doc__})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,9 @@ def manifest_of(start: SessionStart, rig: dict[str, Any]) -> Manifest:
     return Manifest(**msgspec.structs.asdict(start), rig=rig)
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Return the versions that may matter to whoever reads a session years later."""
+    """Return the versions that may matter to whoever reads a session years later; looked up once."""
     found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     for name in _BUILT_ON:
         with suppress(metadata.PackageNotFoundError):

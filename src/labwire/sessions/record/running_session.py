@@ -98,7 +98,7 @@ class RunningSession:
             segment=self.segment,
             follows=before,
             host=platform.node(),
-            versions=manifest.versions(),
+            versions=dict(manifest.versions()),
             actors=list(actors),
             left_out=sorted(self.left_out),
         )
