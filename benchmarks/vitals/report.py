@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from benchmarks.common import table, verdict
+from benchmarks.vitals.program import Ran
 from benchmarks.vitals.run import GATE, STAGES, Seen, Value
 
 RIGHT_BPM, RIGHT_BREATHS = 3.0, 1.0
@@ -17,12 +18,13 @@ COST_AIM_MS = 6.5
 BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0001)
 
 
-def tables(films: Sequence[Seen], empty: Sequence[Seen]) -> Iterator[str]:
+def tables(films: Sequence[Seen], empty: Sequence[Seen], programs: Sequence[Ran]) -> Iterator[str]:
     """Yield the tables as text.
 
     Args:
         films: With a pulse.
         empty: Without one.
+        programs: The whole program, by camera.
     """
     columns = ("pulse, beats per minute", "told %", "MAE", "worst", "aim")
     yield table("", columns, [_row(seen, seen.pulse, seen.scenario.pulse_aim) for seen in films])
@@ -34,6 +36,8 @@ def tables(films: Sequence[Seen], empty: Sequence[Seen]) -> Iterator[str]:
     yield table("", columns, [*_calibration([value for seen in (*films, *empty) for value in seen.pulse], RIGHT_BPM)])
     columns = ("CPU ms per picture", *STAGES, "all", "aim")
     yield table("", columns, [*_costs(films)])
+    columns = ("physiology_server, Motion JPEG", "pictures", "lost", "CPU ms per picture", "aim", "others' load")
+    yield table("", columns, [_program(ran) for ran in programs])
     yield table("", ("heart rate variability, RMSSD in ms", "true", "found", "error"), [*_variability(films)])
     yield table("", ("arousal proxy", "values", "correlation with -log(amplitude)"), [*_arousal(films)])
 
@@ -104,6 +108,16 @@ def _costs(films: Sequence[Seen]) -> Iterator[Sequence[str]]:
         cells = [float(np.mean([seen.cpu_ms.get(stage, 0.0) for seen in of_codec])) for stage in (*STAGES, "all")]
         name = {"raw": "pixels", "mjpeg": "JPEG", "h264": "pixels, from H.264"}[codec]
         yield name, *(f"{cell:.2f}" for cell in cells), verdict(round(cells[-1], 2), COST_AIM_MS, at_most=True)
+
+
+def _program(ran: Ran) -> Sequence[str]:
+    camera = ran.camera
+    if camera.width == 640:
+        aim = verdict(round(ran.cpu_ms, 2), COST_AIM_MS, at_most=True)
+    else:
+        aim = f"nothing lost {'MISSED' if ran.lost else 'kept'}"
+    name = f"{camera.width} x {camera.height} at {camera.fps}/s, {camera.seconds:g} s"
+    return name, str(ran.taken), ran.lost or "nothing", f"{ran.cpu_ms:.2f}", aim, f"{ran.other_cores:.1f}"
 
 
 def _variability(films: Sequence[Seen]) -> Iterator[Sequence[str]]:

@@ -47,6 +47,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
         "told values",
         "confidence of a pulse",
         "CPU ms per picture",
+        "physiology_server, Motion JPEG",
         "heart rate variability",
         "arousal proxy",
     ],

@@ -221,6 +221,7 @@ class Server:
             "pictures dropped": read.dropped + measured.dropped,
             "frames not written": frames.dropped + frames.failed + frames.held_back,
             "lines not written": counted.lines.dropped + sum(stream.dropped for stream in streams),
+            "timestamps raised": counted.core_metrics.moved_timestamps + counted.edge_metrics.moved_timestamps,
         }
         told = ", ".join(f"{what}: {count}" for what, count in losses.items() if count)
         remark(
