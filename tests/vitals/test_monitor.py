@@ -168,6 +168,21 @@ def test_with_a_second_face_nothing_is_told(face: Pixels) -> None:
     assert not core_of(events)
 
 
+def test_a_second_face_ends_values_at_once(pictures: list[Picture]) -> None:
+    monitor, alone = VitalsMonitor(), 13 * 12
+    assert core_of(shown(iter(pictures[:alone]), monitor))
+    events: list[VitalsEvent] = []
+    for picture in pictures[alone : alone + 5 * 12]:
+        pixels = picture_pixels(picture).copy()
+        pixels[:, 440:] = pixels[:, 225:425]  # the person's twin
+        events += monitor.take(
+            picture_of(pixels, index=picture.index, monotonic_s=picture.monotonic_s, epoch_us=picture.epoch_us)
+        )
+    assert codes_of(events) == [StatusCode.MORE_THAN_ONE_FACE_FOUND]
+    told = next(n for n, event in enumerate(events) if isinstance(event, StatusChange))
+    assert not core_of(events[told:])
+
+
 def test_bad_pictures_are_counted_and_the_next_one_is_taken(face: Pixels) -> None:
     monitor = VitalsMonitor()
     good = list(still(face, 0.3))

@@ -77,7 +77,7 @@ class Measurement:
         """
         told: list[CoreMetrics | EdgeMetrics] = []
         eda: float | None = None
-        if rates:
+        if rates and self.faces.count <= 1:  # of several people nobody is meant, from the first moment on
             pulse, breathing = self._pulse(time_s), self._breathing(time_s)
             if pulse or breathing:
                 told.append(self._core(at_us, time_s, pulse, breathing))
