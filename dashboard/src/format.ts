@@ -57,3 +57,28 @@ export function unitOf(field: string): string {
   const units: Record<string, string> = { hz: "Hz", bytes: "B", us: "µs", v: "V", a: "A", w: "W", c: "°C", k: "K", deg: "°", hours: "h" };
   return last ? (units[last] ?? last) : "";
 }
+
+/** A line of the log: Python's `%` formatting of `msg` with `args`, as far as logs use it. */
+export function logText(payload: Record<string, unknown>): string {
+  const text = String(payload.msg ?? payload.message ?? "");
+  const { args } = payload;
+  const named = args !== null && typeof args === "object" && !Array.isArray(args) ? (args as Record<string, unknown>) : null;
+  const list = Array.isArray(args) ? (args as unknown[]) : [];
+  if (!list.length && !named) return text;
+  let next = 0;
+  return text.replace(/%(?:\((\w+)\))?[-#0 +]*\d*(?:\.(\d+))?([sdifgexrX%])/g, (whole, name: string | undefined, digits: string | undefined, kind: string) => {
+    if (kind === "%") return "%";
+    const value = name !== undefined && named ? named[name] : list[next++];
+    return value === undefined ? whole : formatted(value, kind, digits === undefined ? undefined : Number(digits));
+  });
+}
+
+function formatted(value: unknown, kind: string, digits: number | undefined): string {
+  if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value) : String(value);
+  if (kind === "f") return value.toFixed(digits ?? 6);
+  if (kind === "e") return value.toExponential(digits ?? 6);
+  if (kind === "g") return String(Number(value.toPrecision(Math.max(1, digits ?? 6))));
+  if (kind === "d" || kind === "i") return String(Math.trunc(value));
+  if (kind === "x") return value.toString(16);
+  return kind === "X" ? value.toString(16).toUpperCase() : String(value);
+}

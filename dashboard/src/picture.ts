@@ -8,6 +8,7 @@ export interface Look {
   log: boolean;
   map: ColourMap;
 }
+export const AS_IT_IS: Look = { contrast: "off", low: 0, high: 255, log: false, map: "gray" };
 export type ColourMap = "gray" | "inverse" | "heat" | "viridis";
 
 /** Pixels as numbers: one channel or three (blue, green, red). */

@@ -149,6 +149,11 @@ export const warnings = computed<Warning[]>(() => {
 
 export const BAD_INSTRUMENT = new Set(["backing_off", "given_up", "stuck"]);
 
+/** What an actor is, by its class: `labwire.actors.eyes:SimulatedEyes`. */
+export function kindOf(actorClass: string): string {
+  return (actorClass.split(":").at(-1) ?? "actor").replace(/([a-z])([A-Z])/g, "$1 $2").replace(/ Actor$/, "").toLowerCase();
+}
+
 export function words(state: string): string {
   return state.replace(/_/g, " ");
 }

@@ -17,6 +17,7 @@ interface Share {
 export interface Detector {
   name: string;
   state: string;
+  stream: string;
   preview_address: string;
   writers: number | null;
   run_number: number | null;
@@ -29,7 +30,7 @@ export interface Detector {
   sockets: Share[];
   images_per_s: number;
   bytes_per_s: number;
-  last_run: { run_name: string; ok: boolean; images: number; missing: number | null; error: string | null } | null;
+  last_run: { run_number: number; run_name: string; ok: boolean; images: number; missing: number | null; error: string | null } | null;
   last_error: string;
 }
 
@@ -87,6 +88,9 @@ export function Run({ detector: first }: { detector: Detector }) {
           ["missing", typeof last?.missing === "number" && !busy ? count(last.missing) : "–", !busy && Boolean(last?.missing)],
         ]}
       />
+      {detector.state === "running" && !detector.sockets.length && detector.stream !== "none" && (
+        <p class="note">Shown, not stored: the run has no file prefix.</p>
+      )}
       {detector.sockets.length > 0 && (
         <ul class="writers" aria-label="Writers of the run">
           {detector.sockets.map((one) => (
@@ -99,7 +103,7 @@ export function Run({ detector: first }: { detector: Detector }) {
           ))}
         </ul>
       )}
-      {detector.last_error && <p class="error">{detector.last_error}</p>}
+      {detector.last_error && !busy && !(last?.ok && last.run_number === detector.run_number) && <p class="error">{detector.last_error}</p>}
       {!hello.value?.read_only &&
         (busy ? (
           <div class="row">

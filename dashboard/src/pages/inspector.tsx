@@ -1,7 +1,7 @@
 // The messages of a prefix as they come, one of them in full.
 import { useSignal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { bytes, figure } from "../format";
+import { bytes } from "../format";
 import { onMessage, want, type Message } from "../live";
 import { Button, Card, Empty, Field, Scroll } from "../ui";
 import { Tree } from "./tree";
@@ -11,8 +11,12 @@ const KEEP = 100;
 function brief({ payload }: Message): string {
   return Object.entries(payload)
     .filter(([key]) => key !== "topic" && key !== "subject")
-    .map(([key, value]) => `${key}: ${value !== null && typeof value === "object" ? (Array.isArray(value) ? `[${value.length}]` : "{…}") : figure(value)}`)
+    .map(([key, value]) => `${key}: ${value !== null && typeof value === "object" ? (Array.isArray(value) ? `[${value.length}]` : "{…}") : String(value)}`)
     .join("  ");
+}
+
+function contains({ topic, payload }: Message, text: string): boolean {
+  return !text || `${topic} ${JSON.stringify(payload)}`.toLowerCase().includes(text.toLowerCase());
 }
 
 export function Inspector({ prefix }: { prefix: Signal<string> }) {
@@ -26,7 +30,8 @@ export function Inspector({ prefix }: { prefix: Signal<string> }) {
     let waiting: Message[] = [];
     const done = [
       onMessage((message) => {
-        if (message.topic.startsWith(prefix.value) && !paused.peek()) waiting.push(message);
+        // What does not fit the filter would push out what does.
+        if (message.topic.startsWith(prefix.value) && !paused.peek() && contains(message, filter.peek())) waiting.push(message);
       }),
       want({ all: [prefix.value] }),
     ];
@@ -40,7 +45,7 @@ export function Inspector({ prefix }: { prefix: Signal<string> }) {
       for (const end of done) end();
     };
   }, [prefix.value]);
-  const shown = messages.value.filter((one) => !filter.value || `${one.topic} ${JSON.stringify(one.payload)}`.includes(filter.value));
+  const shown = messages.value.filter((one) => contains(one, filter.value));
   const last = open.value ?? shown.at(-1);
   return (
     <>

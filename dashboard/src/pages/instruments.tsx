@@ -168,7 +168,7 @@ export function asPython({ instrument, verb, params, blocks }: Command): string 
 }
 
 export function asCommand({ instrument, verb, params, blocks }: Command): string {
-  const quote = (text: string) => (/^[\w.,:+-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
+  const quote = (text: string) => (/^[\w.,:=+-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
   const given = Object.entries(params).map(([key, value]) => quote(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
   return [blocks === null ? "labwire call" : "labwire instruments acquire", quote(instrument), quote(verb), ...given].join(" ");
 }

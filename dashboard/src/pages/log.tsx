@@ -1,4 +1,5 @@
 // Lines of the log.
+import { logText } from "../format";
 import type { Message } from "../live";
 
 export const LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] as const;
@@ -11,7 +12,7 @@ export function LogLines({ lines }: { lines: readonly Message[] }) {
           <time>{time.toFixed(1)}</time>
           <b>{String(payload.levelname ?? "")}</b>
           <span class="who">{String(payload.name ?? "")}</span>
-          <span>{String(payload.msg ?? payload.message ?? "")}</span>
+          <span>{logText(payload)}</span>
         </li>
       ))}
     </ol>

@@ -1,5 +1,6 @@
 // The log as it is written.
 import { useComputed, useSignal } from "@preact/signals";
+import { logText } from "../format";
 import { log } from "../state";
 import { Card, Empty, Field, Scroll, Select } from "../ui";
 import { LEVELS, LogLines } from "./log";
@@ -10,7 +11,7 @@ export function LogTail() {
   const shown = useComputed(() =>
     log.value
       .filter(({ payload }) => LEVELS.indexOf(String(payload.levelname) as (typeof LEVELS)[number]) >= LEVELS.indexOf(level.value))
-      .filter(({ payload }) => `${String(payload.name)} ${String(payload.msg)}`.toLowerCase().includes(search.value.toLowerCase()))
+      .filter(({ payload }) => `${String(payload.name)} ${logText(payload)}`.toLowerCase().includes(search.value.toLowerCase()))
       .slice(-300)
       .reverse(),
   );
@@ -25,7 +26,7 @@ export function LogTail() {
           <LogLines lines={shown.value} />
         </Scroll>
       ) : (
-        <Empty title="Nothing logged">{search.value ? "Nothing that contains this." : "Lines show here from the moment that this page was opened."}</Empty>
+        <Empty title="Nothing logged">{search.value ? "Nothing that contains this." : "Lines show here as they are written."}</Empty>
       )}
     </Card>
   );

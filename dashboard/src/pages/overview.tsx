@@ -1,9 +1,9 @@
 // Two seconds: is the rig well? What is wrong stands first; a click tells more.
 import { useComputed, useSignal } from "@preact/signals";
 import { call } from "../api";
-import { bytes, count, duration, figure, hours, rate } from "../format";
+import { bytes, count, duration, figure, hours, logText, rate } from "../format";
 import { hello, type Message } from "../live";
-import { actors, BAD_INSTRUMENT, deaths, instruments, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
+import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
 
@@ -48,10 +48,6 @@ function partOf(name: string): Message | undefined {
     .find((message) => message !== undefined);
 }
 
-function kindOf(actorClass: string): string {
-  return (actorClass.split(":").at(-1) ?? "actor").replace(/([a-z])([A-Z])/g, "$1 $2").replace(/ Actor$/, "").toLowerCase();
-}
-
 function rows(): Row[] {
   const found: Row[] = (actors.value ?? []).map((actor) => {
     const part = partOf(actor.name)?.payload;
@@ -89,7 +85,7 @@ function rows(): Row[] {
 }
 
 function Detail({ row, onClose }: { row: Row; onClose: () => void }) {
-  const lines = log.value.filter(({ payload }) => payload.name === row.name || String(payload.msg).includes(row.name)).slice(-50);
+  const lines = log.value.filter(({ payload }) => payload.name === row.name || logText(payload).includes(row.name)).slice(-50);
   async function act(what: "restart" | "stop"): Promise<void> {
     await call(`${row.service}.${what}`, { name: row.name });
     await refreshActors();
@@ -128,7 +124,7 @@ function Detail({ row, onClose }: { row: Row; onClose: () => void }) {
             ))}
         </dl>
         <h3>Log</h3>
-        {lines.length ? <LogLines lines={lines} /> : <p class="muted">Nothing was logged since this page was opened.</p>}
+        {lines.length ? <LogLines lines={lines} /> : <p class="muted">Nothing was logged lately.</p>}
       </Scroll>
     </Dialog>
   );

@@ -7,6 +7,7 @@ import { bytes, count, duration, moment } from "../format";
 import { hello } from "../live";
 import { Button, Card, Empty, Figure, Pill, Scroll, Select, type Level } from "../ui";
 import { SessionPlot } from "./sessionplot";
+import { Verified, type Check } from "./verified";
 import { Work } from "./work";
 
 export interface Mark {
@@ -37,10 +38,20 @@ interface Activity {
 }
 
 const ROW = 18;
-const LABEL = 190;
+/** Room for the names of topics, px; on a narrow screen the time has the larger part. */
+const labelOf = (width: number): number => Math.min(190, Math.round(width * 0.38));
 
 export function levelOf(state: string): Level {
   return state === "recording" ? "record" : state === "broken" ? "bad" : state === "repaired" ? "warn" : "good";
+}
+
+/** A name in the room that it has: its end tells more than its middle. */
+function fitted(context: CanvasRenderingContext2D, text: string, width: number): string {
+  if (context.measureText(text).width <= width) return text;
+  let keep = text.length - 1;
+  const cut = () => `${text.slice(0, Math.ceil(keep / 2))}…${text.slice(text.length - Math.floor(keep / 2))}`;
+  while (keep > 2 && context.measureText(cut()).width > width) keep--;
+  return cut();
 }
 
 /** A bar per topic: the darker, the more came. Marks stand as lines. */
@@ -56,29 +67,30 @@ function drawTimeline(canvas: HTMLCanvasElement, activity: Activity, marks: Mark
   context.scale(ratio, ratio);
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
-  const span = width - LABEL;
+  const label = labelOf(width);
+  const span = width - label;
   rows.forEach(([topic, bins], n) => {
     const y = n * ROW;
     const most = Math.max(1, ...bins);
     context.globalAlpha = 1;
     context.fillStyle = colour("--text");
-    context.fillText(topic.length > 28 ? `${topic.slice(0, 27)}…` : topic, 0, y + ROW / 2, LABEL - 8);
+    context.fillText(fitted(context, topic, label - 8), 0, y + ROW / 2);
     context.fillStyle = colour("--grid");
-    context.fillRect(LABEL, y + 4, span, ROW - 8);
+    context.fillRect(label, y + 4, span, ROW - 8);
     context.fillStyle = colour("--c1");
     bins.forEach((found, bin) => {
       if (!found) return;
       context.globalAlpha = 0.35 + (0.65 * found) / most;
-      context.fillRect(LABEL + (bin / bins.length) * span, y + 4, span / bins.length + 0.5, ROW - 8);
+      context.fillRect(label + (bin / bins.length) * span, y + 4, span / bins.length + 0.5, ROW - 8);
     });
   });
   context.globalAlpha = 1;
   for (const mark of marks) {
     context.fillStyle = colour("--c2");
-    context.fillRect(LABEL + (mark.time_s / seconds) * span, 0, Math.max(1.5, (mark.duration_s / seconds) * span), height);
+    context.fillRect(label + (mark.time_s / seconds) * span, 0, Math.max(1.5, (mark.duration_s / seconds) * span), height);
   }
   context.fillStyle = colour("--bad");
-  context.fillRect(LABEL + (cursor / seconds) * span - 0.75, 0, 1.5, height);
+  context.fillRect(label + (cursor / seconds) * span - 0.75, 0, 1.5, height);
 }
 
 function Timeline({ name, view, cursor }: { name: string; view: SessionView; cursor: Signal<number> }) {
@@ -103,7 +115,8 @@ function Timeline({ name, view, cursor }: { name: string; view: SessionView; cur
   }, []);
   function scrub(event: PointerEvent): void {
     if (!canvas.current || (event.type === "pointermove" && !event.buttons)) return;
-    const part = (event.offsetX - LABEL) / (canvas.current.clientWidth - LABEL);
+    const label = labelOf(canvas.current.clientWidth);
+    const part = (event.offsetX - label) / (canvas.current.clientWidth - label);
     cursor.value = Math.max(0, Math.min(1, part)) * seconds;
   }
   return (
@@ -331,7 +344,15 @@ export function SessionPage({ name, onBack }: { name: string; onBack: () => void
             </dl>
           </>
         )}
-        {work.value && <Work key={work.value} body={{ session: name }} operation={work.value} onDone={() => void refresh()} />}
+        {work.value && (
+          <Work
+            key={work.value}
+            body={{ session: name }}
+            operation={work.value}
+            onDone={() => void refresh()}
+            show={work.value === "record.verify" ? (found) => <Verified found={found as Check} /> : undefined}
+          />
+        )}
       </Card>
       {view.value && (
         <>

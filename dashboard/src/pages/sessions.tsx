@@ -5,7 +5,7 @@ import { look, notify, Problem } from "../api";
 import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
 import { findOffers, leftOut, offers, startRecording } from "../record";
-import { actors, notifications, recorder, recording } from "../state";
+import { actors, kindOf, notifications, recorder, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
 import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll } from "../ui";
 import { levelOf, SessionPage } from "./session";
@@ -41,7 +41,7 @@ function Include() {
         <Check
           key={one.name}
           label={one.name}
-          unit={one.about.includes(":") ? aboutActor(one.about) : one.about}
+          unit={one.about.includes(":") ? kindOf(one.about) : one.about}
           checked={one.always || !leftOut.value.has(one.name)}
           disabled={one.always}
           onChange={(on) => choose(one.name, on)}
@@ -49,10 +49,6 @@ function Include() {
       ))}
     </fieldset>
   );
-}
-
-function aboutActor(actorClass: string): string {
-  return (actorClass.split(":").at(-1) ?? "").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
 }
 
 function Recorder() {

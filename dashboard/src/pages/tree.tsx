@@ -1,6 +1,4 @@
 // Any value, to look into.
-import { figure } from "../format";
-
 const MOST = 100;
 
 export function Tree({ value, name = "", depth = 0 }: { value: unknown; name?: string; depth?: number }) {
@@ -8,7 +6,7 @@ export function Tree({ value, name = "", depth = 0 }: { value: unknown; name?: s
   if (value === null || typeof value !== "object")
     return (
       <div class="leaf">
-        {label} <span class={typeof value}>{typeof value === "string" ? value : figure(value)}</span>
+        {label} <span class={typeof value}>{value === null ? "–" : String(value)}</span>
       </div>
     );
   const entries = Object.entries(value);

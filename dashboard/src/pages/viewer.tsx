@@ -1,9 +1,9 @@
 // One live picture: contrast, zoom, pan, value under the cursor, region, overlays, pause and step.
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { figure } from "../format";
+import { count, figure } from "../format";
 import { want, wantPicture, type Payload, type Picture } from "../live";
-import { decode, paint, type ColourMap, type Look, type Values } from "../picture";
+import { AS_IT_IS, decode, paint, type ColourMap, type Look, type Values } from "../picture";
 import { newest } from "../state";
 import { Button, Check, Select } from "../ui";
 
@@ -19,7 +19,6 @@ interface Region {
   height: number;
 }
 const GAZE = "gaze.3d.";
-const AS_IT_IS: Look = { contrast: "off", low: 0, high: 255, log: false, map: "gray" };
 /** Counts of photons: a few bright pixels among many dark ones. */
 const OF_DETECTORS: Look = { contrast: "percentile", low: 1, high: 99.5, log: true, map: "inverse" };
 
@@ -65,7 +64,13 @@ export function Viewer({ topic }: { topic: string }) {
     <>
       <div class="row tools" role="toolbar" aria-label="Picture">
         <div class="joined">
-          <Button pressed={paused.value} onClick={() => (paused.value = !paused.value)}>
+          <Button
+            pressed={paused.value}
+            onClick={() => {
+              paused.value = !paused.value;
+              if (!paused.value) stage.current?.step(); // who sends waits to hear that it was shown
+            }}
+          >
             {paused.value ? "Go on" : "Pause"}
           </Button>
           <Button disabled={!paused.value} onClick={() => stage.current?.step()}>
@@ -300,13 +305,10 @@ class Stage {
 
   private sumOf(region: Region): string {
     let sum = 0;
-    let count = 0;
+    const pixels = region.width * region.height;
     for (let y = region.y; y < region.y + region.height; y++)
-      for (let x = region.x; x < region.x + region.width; x++) {
-        sum += this.grayAt(x, y) ?? 0;
-        count++;
-      }
-    return count ? `region ${region.width} × ${region.height}: sum ${figure(sum)}, mean ${figure(sum / count)}` : "";
+      for (let x = region.x; x < region.x + region.width; x++) sum += this.grayAt(x, y) ?? 0;
+    return pixels ? `region ${region.width} × ${region.height}: sum ${count(sum)}, mean ${figure(sum / pixels)}` : "";
   }
 
   private pixels: { of: number; data: ImageData } | null = null;
