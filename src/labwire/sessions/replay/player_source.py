@@ -17,12 +17,12 @@ from typing import Any
 
 import msgspec
 
-from labwire.errors import ProtocolError, needs_extra
-from labwire.picture import encode_jpeg
+from labwire.errors import ProtocolError
 from labwire.sessions.log.log_reader import Prefixes
 from labwire.sessions.player.player_format import INFO_FILE
 from labwire.sessions.player.pldata import read_records
 from labwire.sessions.player.timestamps import SUFFIX, read_timestamps
+from labwire.sessions.replay.player_video import pictures_from
 from labwire.sessions.replay.replay_source import ReplaySource, Timed
 
 _VIDEO = re.compile(r"(world|eye[01])(?:_\d+)?\.mp4")
@@ -105,7 +105,7 @@ class PlayerSource(ReplaySource):
             return  # without timestamps nobody can say when a picture is due
         late = (number for number, stamp in enumerate(stamps) if from_s <= 0 or stamp - self._start_s >= from_s)
         first = next(late, len(stamps))
-        for number, (jpeg, width, height) in enumerate(_jpegs(path, first), first):
+        for number, jpeg, width, height in pictures_from(path, first):
             if number >= len(stamps):
                 return
             payload = {
@@ -117,27 +117,6 @@ class PlayerSource(ReplaySource):
                 "format": "jpeg",
             }
             yield Timed(stamps[number] - self._start_s, (topic.encode(), msgspec.msgpack.encode(payload), jpeg))
-
-
-def _jpegs(path: Path, first: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the pictures of a video from one on: a motion JPEG's as they are, others encoded."""
-    with needs_extra("record"):
-        import av
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        as_they_are = stream.codec_context.name == "mjpeg"
-        number = 0
-        for packet in container.demux(stream):
-            if as_they_are:
-                if packet.size and number >= first:
-                    yield bytes(packet), stream.codec_context.width, stream.codec_context.height
-                number += bool(packet.size)
-                continue
-            for frame in packet.decode():
-                if number >= first:
-                    pixels: Any = frame.to_ndarray(format="bgr24")
-                    yield encode_jpeg(pixels), frame.width, frame.height
-                number += 1
 
 
 def _as_on_the_bus(payload: bytes) -> bytes:
