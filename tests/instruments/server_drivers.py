@@ -52,6 +52,12 @@ class Obedient(Driver):
         time.sleep(duration_s)
         return duration_s
 
+    def wait_for_file(self, path: str, timeout_s: float = 20.0) -> bool:
+        until_s = time.monotonic() + timeout_s
+        while not Path(path).exists() and time.monotonic() < until_s:
+            time.sleep(0.005)
+        return Path(path).exists()
+
     def fail(self, text: str = "no signal") -> None:
         raise DeviceError(text)
 

@@ -160,15 +160,18 @@ def test_commands_of_one_instrument_are_executed_in_order() -> None:
         wait_until(lambda: len(done) == 300)
 
 
-def test_instruments_work_at_the_same_time() -> None:
+def test_instruments_work_at_the_same_time(tmp_path: Path) -> None:
+    go = tmp_path / "go"
     with serving() as (server, _):
         for name in ("A", "B", "C"):
             server.add(name, config(), wait=False)
-        futures = [server.submit(name, "SLEEP", {"duration_s": 0.3}, timeout_ms=20_000) for name in server.names()]
-        # All three sleep before any has answered: a worker that waited for another would not be busy.
+        params = {"path": str(go)}
+        futures = [server.submit(name, "WAIT_FOR_FILE", params, timeout_ms=25_000) for name in server.names()]
+        # All three work before any has answered: a worker that waited for another would not be busy.
         wait_until(lambda: [status.state for status in server.statuses()] == [State.BUSY] * 3)
         assert not any(future.done() for future in futures)
-        wait(futures)
+        go.touch()
+        assert [future.result(10) for future in futures] == [True] * 3
 
 
 def test_many_threads_share_one_instrument() -> None:
