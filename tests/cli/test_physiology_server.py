@@ -121,6 +121,15 @@ def test_times_of_the_video_are_those_of_its_file(clip: Path, tmp_path: Path) ->
         assert 1_700_000_000_000_000 <= record.timestamp <= 1_700_000_003_000_000
 
 
+def test_a_video_with_too_few_times_ends_there_and_says_so(clip: Path, tmp_path: Path) -> None:
+    times = tmp_path / "times.txt"
+    times.write_text("0\n40\n80\n")
+    with pytest.raises(DeviceError, match="has 3 lines, and the video has more pictures"):
+        serve(start(f"--input_video_path={clip}", f"--input_video_time_path={times}"))
+    assert len(list(Path("file_ipc_output").glob("frame*.jpg"))) == 3
+    assert [record.payload["code"] for record in read("file_ipc_output")][-1] == 101
+
+
 def test_a_folder_of_frames_is_a_video_too(clip: Path) -> None:
     serve(start(f"--input_video_path={clip}", "--file_ipc_base_directory=first"))
     serve(start("--input_video_path=first", "--file_ipc_base_directory=second"))

@@ -138,6 +138,15 @@ def test_source_that_fails_is_opened_again() -> None:
     assert events[3][1]["reason"] == "unplugged"
 
 
+def test_what_is_played_once_does_not_begin_anew() -> None:
+    events = Events()
+    source = ScriptedSource(picture(0), DeviceError("torn"), picture(1))
+    with PictureFeed(source, on_event=events, once=True) as feed:
+        assert [taken.index for taken in feed] == [0]
+    assert events[1:] == [("failed", {"reason": "torn", "retry_in_s": None})]
+    assert source.opened == 1
+
+
 def test_pause_between_attempts_has_a_limit() -> None:
     events = Events()
     source = ScriptedSource(picture(0))

@@ -218,7 +218,8 @@ class Camera(Actor):
             else:
                 self._files.clear(StatusCode.CAMERA_FAILED)
         if kind == "failed":
-            self.log.error("%s; tried again in %g s", data["reason"], data["retry_in_s"])
+            then = "given up" if data["retry_in_s"] is None else f"tried again in {data['retry_in_s']:g} s"
+            self.log.error("%s; %s", data["reason"], then)
             self._lost = self._lost or (self.clock.now(), data["reason"])
             self.post(lambda: self.notify("camera.failed", camera=self.name, **data))
         else:

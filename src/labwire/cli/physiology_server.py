@@ -27,7 +27,7 @@ from labwire.cli.server_flags import PROGRAM, Value, help_text, parse_flags, val
 from labwire.cli.server_log import logging_to
 from labwire.cli.vitals_line import VitalsLine, show_line
 from labwire.clock import EpochAnchor
-from labwire.errors import DeadlineError, StateError
+from labwire.errors import DeadlineError, DeviceError, StateError
 from labwire.file_backend.config import FileIpcOptions
 from labwire.file_backend.status_board import Status, StatusCode
 from labwire.version import __version__
@@ -94,13 +94,19 @@ class Server:
         video = value_of(given, "input_video_path")
         self._fast = bool(video) and not _is_url(video) and not value_of(given, "realtime")
         self._newest_us = 0
+        self._failure = ""
         self._line: VitalsLine | None = None
 
     def run(self) -> int:
-        """Measure until the video ends, or until Ctrl-C; return the exit status."""
+        """Measure until the video ends, or until Ctrl-C; return the exit status.
+
+        Raises:
+            DeviceError: The video cannot be read to its end.
+        """
         from labwire.actors.physiology import Physiology
         from labwire.file_backend.backend import FileBackend
         from labwire.sources.feed import PictureFeed
+        from labwire.sources.video import VideoSource
         from labwire.vitals.config import VitalsConfig
 
         policy = "block" if self._fast else "drop_old"
@@ -128,7 +134,11 @@ class Server:
             )
             stack.enter_context(physiology)
             feed = PictureFeed(
-                source, depth=_DEPTH, policy=policy, on_event=lambda kind, data: self._on_source(files, kind, data)
+                source,
+                depth=_DEPTH,
+                policy=policy,
+                once=isinstance(source, VideoSource),
+                on_event=lambda kind, data: self._on_source(files, kind, data),
             )
             stack.enter_context(feed)
             remark(f"{PROGRAM}: {source.describe().name} → {files.folder.absolute()}; log: {self._log}")
@@ -142,6 +152,8 @@ class Server:
             physiology.close()
             files.close()
             self._sum_up(feed, files, physiology)
+        if self._failure:
+            raise DeviceError(self._failure)
         return 0
 
     def _source(self) -> PictureSource:
@@ -198,8 +210,10 @@ class Server:
 
     def _on_source(self, files: FileBackend, kind: str, data: dict[str, Any]) -> None:
         if kind == "failed":
-            _log.error("%s; tried again in %g s", data["reason"], data["retry_in_s"])
+            again_s: float | None = data["retry_in_s"]
+            _log.error("%s; %s", data["reason"], "given up" if again_s is None else f"tried again in {again_s:g} s")
             files.alarm(StatusCode.CAMERA_FAILED, data["reason"])
+            self._failure = data["reason"] if again_s is None else ""
         elif kind == "opened":
             _log.info("%s: %d x %d at %g/s, %s", *(data[key] for key in ("name", "width", "height", "fps", "codec")))
             files.clear(StatusCode.CAMERA_FAILED)

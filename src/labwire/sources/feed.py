@@ -42,7 +42,8 @@ class PictureFeed:
     ...     for picture in feed:
     ...         print(picture.index)
 
-    A source that fails is opened again, after 0.5 s, 1 s, 2 s, ... 8 s; it never ends the thread.
+    A source that fails is opened again, after 0.5 s, 1 s, 2 s, ... 8 s; it never ends the thread. Only a video that is
+    played once is not: it would begin anew, and its pictures come twice.
 
     Args:
         source: What to read; the feed opens and closes it.
@@ -50,8 +51,10 @@ class PictureFeed:
         policy: What happens when that many wait.
         format: ``jpeg``, ``bgr`` or ``gray``: pictures are handed over in this format; see `set_format`.
         quality: Quality of JPEG that is made here.
+        once: A source that fails is given up.
         on_event: Called in the feed's thread with a kind and its data: ``opened`` (the source's description),
-            ``failed`` (``reason``, ``retry_in_s``), ``ended`` (nothing: the source has no more pictures).
+            ``failed`` (``reason``, ``retry_in_s``, which is None for what is given up), ``ended`` (nothing: the source
+            has no more pictures).
         first_retry_s: First pause before a failed source is opened again; it doubles up to 16 times this.
     """
 
@@ -63,12 +66,13 @@ class PictureFeed:
         policy: PicturePolicy = "drop_old",
         format: str = "jpeg",  # noqa: A002  the word of the bus
         quality: int = JPEG_QUALITY,
+        once: bool = False,
         on_event: Callable[[str, dict[str, Any]], None] | None = None,
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self._source = source
         self._queue = BoundedQueue[Picture](depth, policy)
-        self._quality = quality
+        self._quality, self._once = quality, once
         self._on_event = on_event
         self._first_retry_s = self._retry_s = first_retry_s
         self._stopping = threading.Event()
@@ -176,6 +180,10 @@ class PictureFeed:
         self._source.close()
         self._failures += 1
         if self._stopping.is_set():
+            return
+        if self._once:
+            self._stopping.set()
+            self._report("failed", {"reason": reason, "retry_in_s": None})
             return
         self._report("failed", {"reason": reason, "retry_in_s": self._retry_s})
         self._stopping.wait(self._retry_s)

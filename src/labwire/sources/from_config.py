@@ -63,5 +63,6 @@ def picture_feed_of(
         policy=config.queue_policy,
         format=config.format,
         quality=config.jpeg_quality,
+        once=isinstance(source, VideoSource) and not config.loop,
         on_event=on_event,
     )
