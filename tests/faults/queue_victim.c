@@ -10,10 +10,12 @@
 //                                               LATE_MS to begin (above 0) or, having begun, to touch it (below 0).
 //                                               Prints whether the queue was taken for broken.
 //   queue_victim scribble SEED COUNT LIVE       COUNT processes that call on a queue with random bytes in its header;
-//                                               LIVE 1: written while threads wait in it. Prints how they ended.
+//                                               LIVE 1: written while threads wait in it; 2: again and again while
+//                                               they use it, both ends being ours. Prints how they ended.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,7 +38,7 @@ void lw_boost_wake(queue *);
 void lw_boost_close(queue *);
 uint64_t lw_boost_file_bytes(uint64_t, uint64_t);
 
-enum { HEADER_BYTES = 16, SIZE_BYTES = 8208, DEPTH = 100, MS = 1000000, HANG_S = 5 };
+enum { HEADER_BYTES = 16, SIZE_BYTES = 8208, DEPTH = 100, MS = 1000000, HANG_S = 5, AGAIN = 2, AGAIN_NS = 20 * MS };
 
 static void open_queue(queue *q, const char *name) {
   char path[256];
@@ -192,6 +194,23 @@ static void scribble(queue *q) {
   for (; length && at < end; length--, at++) ((volatile uint8_t *)q->shared)[at] = (uint8_t)rng();
 }
 
+static _Atomic int is_enough;
+
+// Only in the words of the lock, and put back at once: so it is seldom found out before it is used.
+static void *scribble_on(void *at) {
+  static const uint32_t values[] = {0, 1, 2, 16, 128, 144, 0x80000000, 0x40000000, 0x7fffffff, 0xffffffff};
+  volatile uint32_t *lock = words_of(&((shared_queue *)at)->mutex);
+  uint64_t state = (uint64_t)getpid();
+  while (!atomic_load(&is_enough)) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    volatile uint32_t *word = lock + (state >> 32) % 10;
+    uint32_t before = *word;
+    *word = values[(state >> 40) % 10];
+    *word = before;
+  }
+  return NULL;
+}
+
 static void *receive_some(void *at) {
   uint8_t buffer[SIZE_BYTES];
   int result;
@@ -223,7 +242,7 @@ static void one_trial(int is_live) {
   supervised s = {.q = &q};
   uint8_t message[64] = {1}, buffer[SIZE_BYTES];
   pthread_t threads[2], supervisor;
-  int fd = memfd_create("scribbled", 0), is_ours = rng() % 2;
+  int fd = memfd_create("scribbled", 0), is_ours = is_live == AGAIN || rng() % 2;
   uint64_t bytes = lw_boost_file_bytes(DEPTH, SIZE_BYTES);
   if (fd < 0 || ftruncate(fd, (off_t)bytes) || lw_boost_map(&q, fd, bytes)) _exit(3);
   if (lw_boost_format(&q, DEPTH, SIZE_BYTES, rng() % 2) || lw_boost_learn(&q, HEADER_BYTES, is_ours)) _exit(3);
@@ -236,7 +255,18 @@ static void one_trial(int is_live) {
   } else {
     for (uint64_t left = rng() % (DEPTH + 1); left; left--) lw_boost_send(&q, message, sizeof message, rng() % 3, 0);
   }
-  scribble(&q);
+  if (is_live == AGAIN) {
+    pthread_t scribbler;
+    void *mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);  // outlives what the queue maps
+    if (mapped == MAP_FAILED) _exit(3);
+    pthread_create(&scribbler, NULL, scribble_on, mapped);
+    for (int64_t until = now_ns() + AGAIN_NS; now_ns() < until && !atomic_load(&q.broken); sched_yield())
+      lw_boost_send(&q, message, sizeof message, 0, 0);
+    atomic_store(&is_enough, 1);
+    pthread_join(scribbler, NULL);
+  } else {
+    scribble(&q);
+  }
   lw_boost_send(&q, message, sizeof message, rng() % 3, 30 * MS);
   if (!is_live) lw_boost_receive(&q, buffer, 30 * MS);
   sem_post(&s.done);

@@ -274,17 +274,17 @@ def test_a_wake_that_comes_late_touches_no_memory_that_is_gone(late_ms: str, tol
 # --- random bytes
 
 
-@pytest.mark.parametrize("live", ["0", "1"], ids=["before-calls", "while-we-wait"])
+@pytest.mark.parametrize("live", ["0", "1", "2"], ids=["before-calls", "while-we-wait", "again-and-again"])
 def test_random_bytes_in_the_header(live: str, seed: int, soak: Callable[[int, int], int]) -> None:
-    count = soak(400, 50_000)
+    count = soak(60, 5000) if live == "2" else soak(400, 50_000)
     done = subprocess.run(
         [queue_victim(), "scribble", str(seed), str(count), live], capture_output=True, text=True, check=True
     )
     well, hung, aborted, crashed, bus = map(int, done.stdout.split())
     print(f"{count} scribbled queues: {well} well, {hung} hung, {aborted} aborted, {crashed} crashed, {bus} bus errors")
     print(done.stderr)
-    # glibc reads the lock itself: bytes that change between our look at them and its own are not to be caught.
-    assert well >= count - count // 10_000
+    # For a foreign sender we wait in glibc: bytes that change between our look and its own are not to be caught.
+    assert well >= count - (count // 10_000 if live == "1" else 0)
 
 
 def test_queues_deleted_under_a_running_pair() -> None:

@@ -33,7 +33,7 @@ JOIN_S = 20.0
 
 def queue_victim() -> Path:
     """Return the program `queue_victim`; its modes stand at the top of queue_victim.c."""
-    files = [SOURCES / name for name in ("boost_queue.c", "condition.c", "robust_lock.c")]
+    files = [SOURCES / name for name in ("boost_queue.c", "checks.c", "condition.c", "robust_lock.c")]
     headers = tuple(sorted(SOURCES.glob("*.h")))
     late = "-Wl,--wrap=pthread_create,--wrap=pthread_cond_broadcast"
     command = f"cc -std=gnu11 -O2 -Wall -Wextra -I{SOURCES} {late}"

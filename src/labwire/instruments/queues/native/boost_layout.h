@@ -13,6 +13,9 @@
 enum {
   STATE_READY = 2,
   MARK = 0x4C415752, /* in `mark`: a labwire end sends here, and bumps `sent` with each message; in a message: it did */
+  MAX_TID = 4 * 1024 * 1024,    /* PID_MAX_LIMIT of the kernel */
+  NOT_RECOVERABLE = 0x7ffffffe, /* as the owner of a lock; one more is: inconsistent */
+  ROBUST = 16,                  /* bit of a lock's kind */
   MAX_DEPTH = 65536,
   MAX_SIZE_BYTES = 1 << 24,
   TEXT_BYTES = 192,
@@ -54,13 +57,12 @@ typedef struct {
   uint32_t header_bytes;     /* of a message's own header; its last four bytes are the payload's size */
   int32_t mutex_kind;
   uint32_t cond_flags;
-  uint32_t locked_by;        /* our thread that holds the lock, as long as one does */
-  uint64_t links[2];         /* where glibc's list of that thread's robust locks leads from this one */
   _Atomic int users;         /* calls under way, plus one until it is closed */
   _Atomic int closed, broken, wakes;
   _Atomic int in_condition;  /* our threads that are inside of glibc's condition variables */
+  _Atomic int marked;        /* one of ours sends here, and stays with it */
   _Atomic int foreign;       /* a message came that was none of ours */
-  _Atomic int kept;          /* never unmapped: the list of a thread's robust locks may lead into it */
+  _Atomic int kept;          /* never unmapped: glibc may still touch it */
   _Atomic int holder;        /* thread that held the lock for longer than we waited */
   char text[TEXT_BYTES];     /* why it is broken */
 } queue;
@@ -74,6 +76,8 @@ enum { /* results of calls; 0 and above are good */
   TOO_LARGE = -6,
 };
 
+static inline int is_robust_lock(const queue *q) { return q->mutex_kind & ROBUST; }
+
 /* condition.c */
 void signal_one(queue *q, pthread_cond_t *cond);
 int sleep_in(queue *q, pthread_cond_t *cond, int64_t until);
@@ -81,18 +85,19 @@ void end_sleep(queue *q, pthread_cond_t *cond);
 
 /* robust_lock.c */
 int lock_queue(queue *q, int64_t timeout_ns);
-int recover_queue(queue *q);
-void note_links(queue *q);
-int rescue_lock(queue *q);
-int check_header(queue *q);
-int check_position(queue *q);
-int break_queue(queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void unlock_queue(queue *q);
-long futex_word(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
+uint32_t tid_of_this_thread(void);
 int is_own_thread(uint32_t tid);
 _Atomic uint32_t *lock_word(queue *q);
 _Atomic uint32_t *owner_word(queue *q);
 _Atomic int32_t *kind_word(queue *q);
+long futex_word(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout);
 int64_t now_ns(void);
 struct timespec to_timespec(int64_t ns);
+
+/* checks.c */
+int break_queue(queue *q, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int check_header(queue *q);
+int check_position(queue *q);
+int check_whole(queue *q);
 shared_message *message_at(queue *q, uint64_t slot);

@@ -79,32 +79,58 @@ void signal_one(queue *q, pthread_cond_t *cond) {
   atomic_fetch_sub(&q->in_condition, 1);
 }
 
+/* --- waiting: glibc gives back only a lock that it has taken itself */
+
+static volatile uint64_t *links_of(queue *q) { return (volatile uint64_t *)lock_word(q) + 3; }
+
+/* Having it from glibc: remember where its list of locks leads, as unlocking follows that, even into nowhere. */
+static void note_links(queue *q, uint64_t links[2]) {
+  links[0] = links_of(q)[0];
+  links[1] = links_of(q)[1];
+}
+
+/* Have glibc unlock it, unless somebody has scribbled over the lock meanwhile. */
+static void unlock_by_glibc(queue *q, const uint64_t links[2]) {
+  uint32_t owner = atomic_load(owner_word(q));
+  int is_ours = owner == tid_of_this_thread() || owner >= NOT_RECOVERABLE;
+  int is_linked = !is_robust_lock(q) || (links_of(q)[0] == links[0] && links_of(q)[1] == links[1]);
+  if (is_ours && is_linked && atomic_load(kind_word(q)) == q->mutex_kind) {
+    pthread_mutex_unlock(&q->shared->mutex);
+    return;
+  }
+  atomic_store(&q->kept, 1);
+  break_queue(q, "its lock was overwritten while it was held");
+}
+
+/* Sleep until signalled, if there still is a reason to. What goes wrong, who locks it next finds out. */
+static void wait_for_signal(queue *q, pthread_cond_t *cond, int64_t until) {
+  shared_queue *s = q->shared;
+  uint64_t links[2];
+  struct timespec soon = to_timespec(now_ns() + PATIENCE_MS * MS), deadline = to_timespec(until);
+  if (check_header(q)) return; /* right before glibc looks at it */
+  int result = pthread_mutex_clocklock(&s->mutex, CLOCK_MONOTONIC, &soon);
+  if (result && result != EOWNERDEAD) return;
+  note_links(q, links);
+  if (!result && !READ(s->count) && !atomic_load(&q->closed) && !atomic_load(&q->broken) && atomic_load(&q->wakes) <= 0) {
+    s->blocked_receivers++;
+    result = pthread_cond_clockwait(cond, &s->mutex, CLOCK_MONOTONIC, &deadline);
+    if (result == ENOTRECOVERABLE) return;
+    note_links(q, links);
+    if (READ(s->blocked_receivers)) s->blocked_receivers--;
+  }
+  if (result == EOWNERDEAD && !check_whole(q)) pthread_mutex_consistent(&s->mutex);
+  unlock_by_glibc(q, links);
+}
+
 /* Sleep until signalled; the lock is ours before, and after if 0 is returned. */
 int sleep_in(queue *q, pthread_cond_t *cond, int64_t until) {
-  shared_queue *s = q->shared;
-  /* Counted first: who ends our sleep either sees us, or has said before that it is over. */
+  /* Counted while the lock is ours: who ends our sleep either sees us, or has said before that it is over. */
   atomic_fetch_add(&q->in_condition, 1);
-  int is_over = atomic_load(&q->closed) ? CLOSED : atomic_load(&q->broken) || !is_usable(q, cond) ? BROKEN : 0;
-  if (is_over) {
-    atomic_fetch_sub(&q->in_condition, 1);
-    unlock_queue(q);
-    return is_over;
-  }
-  struct timespec deadline = to_timespec(until);
-  uint32_t self = q->locked_by;
-  s->blocked_receivers++;
-  int result = pthread_cond_clockwait(cond, &s->mutex, CLOCK_MONOTONIC, &deadline);
+  int may_wait = is_usable(q, cond);
+  unlock_queue(q);
+  if (may_wait) wait_for_signal(q, cond, until);
   atomic_fetch_sub(&q->in_condition, 1);
-  if (result == ENOTRECOVERABLE) return break_queue(q, "a process died holding its lock and left it inconsistent");
-  q->locked_by = self;
-  note_links(q);
-  if (result == EOWNERDEAD && recover_queue(q)) return BROKEN;
-  if (READ(s->blocked_receivers)) s->blocked_receivers--;
-  if (atomic_load(&q->broken) || check_header(q) || check_position(q)) {
-    unlock_queue(q);
-    return BROKEN;
-  }
-  return 0;
+  return lock_queue(q, until - now_ns());
 }
 
 /* --- waking, without being lost ourselves */
