@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import zmq
 
+import labwire
+from labwire.actors.pupil import ask_for_pictures
 from labwire.bus.subscription import Subscription
 from labwire.client import Rig
 from labwire.testing import SmallRig, wait_until
@@ -115,6 +117,24 @@ def test_orders_and_garbage_are_not_taken_over(pupil: Pupil, rig: Rig) -> None:
         assert seen[-1].payload["timestamp"] == "soon"
     wait_until(lambda: state_of(rig)["withheld"] == len(orders) + 2, "the count of orders")
     assert state_of(rig)["malformed"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("version", "asked"),
+    [
+        ("1.23.0", ["start_plugin"]),
+        ("2.0.182", ["start_plugin"]),
+        ("?", ["start_plugin"]),
+        ("2.1.0", []),
+        ("3.5.1", []),
+    ],
+)
+def test_pictures_are_asked_for_as_each_version_wants_it(version: str, asked: list[str]) -> None:
+    with SmallRig(kind="pupil") as small, labwire.connect(port=small.port) as rig:
+        small.version = version
+        ask_for_pictures(rig, "gray")
+        sent = [parts[0].decode() for parts in small.requests if len(parts) > 1]
+        assert sent == [f"notify.{subject}" for subject in (*asked, "frame_publishing.set_format")]
 
 
 def test_a_lost_rig_is_a_gap(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ _ORDERS = (
 )
 """Subjects by which actors of this rig would act, besides those with ``should_`` and ``set_``."""
 _ASKING = ("should_", "set_")
+_FRAME_PLUGIN_BEFORE = (2, 1)
+"""Pupil Core publishes pictures by a plugin that must be started; from this version on its network plugin does."""
 
 
 class PupilOptions(Strict):
@@ -154,8 +156,7 @@ class Pupil(Actor):
         frames = self.options.source.frames
         if frames:
             try:
-                rig.notify("start_plugin", name="Frame_Publisher", args={"format": frames})
-                rig.notify("frame_publishing.set_format", format=frames)
+                ask_for_pictures(rig, frames)
             except LabwireError as error:
                 self.log.warning("%s was not asked for pictures: %s", where, error.message)
 
@@ -211,3 +212,21 @@ class Pupil(Actor):
 
 def _is_order(subject: str) -> bool:
     return subject.startswith(_ORDERS) or any(part.startswith(_ASKING) for part in subject.split("."))
+
+
+def ask_for_pictures(rig: Rig, picture_format: str) -> None:
+    """Ask Pupil Core, or another rig, to publish pictures in a format.
+
+    Raises:
+        LabwireError: It does not answer.
+    """
+    if _has_frame_plugin(rig):
+        rig.notify("start_plugin", name="Frame_Publisher", args={"format": picture_format})
+    rig.notify("frame_publishing.set_format", format=picture_format)
+
+
+def _has_frame_plugin(rig: Rig) -> bool:
+    if rig.ports.push is not None:
+        return False  # it is a labwire rig
+    major, minor, *_ = (*rig.request("v").split("."), "", "")
+    return not (major.isdecimal() and minor.isdecimal()) or (int(major), int(minor)) < _FRAME_PLUGIN_BEFORE

@@ -32,6 +32,8 @@ class SmallRig:
         self.reply: str | None = None
         """What to answer to all messages that are to be forwarded."""
         self.offset_s = 1000.0
+        self.version = "3.5.1"
+        """What it answers to ``v``."""
         self.rpc_port: int | None = 9
         self._context: zmq.Context[Any] = zmq.Context()
         self._xsub, self._xpub, self._rep, self._pull, self._inlet, self._control, self._control_end = (
@@ -113,4 +115,6 @@ class SmallRig:
             return str(ports[text])
         if text[:1] in {"R", "r"}:
             return "OK"
+        if text[:1] == "v":
+            return self.version
         return repr(time.monotonic() + self.offset_s) if text[:1] == "t" else "Unknown command."
