@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+TIME = b"t"
 OK = "OK"
 TIMESYNC = "Timesync successful."
 UNKNOWN = "Unknown command."
@@ -65,7 +66,7 @@ class Refuse(NamedTuple):
 RemoteCommand: TypeAlias = Ask | SetTime | Notify | Forward | Refuse
 
 _ASK: dict[bytes, Ask] = {
-    b"t": Ask("time"),
+    TIME: Ask("time"),
     b"SUB_PORT": Ask("SUB_PORT"),
     b"PUB_PORT": Ask("PUB_PORT"),
     b"PUSH_PORT": Ask("PUSH_PORT"),
