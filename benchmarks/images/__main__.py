@@ -1,7 +1,7 @@
 """The benchmark of image streams: ``python -m benchmarks.images [--quick] [--rounds N] [--disk DIR] [--out DIR]``.
 
 One run measures a stream to a writer that discards, writes to memory and writes to disk, and what limits each, in turn,
-and prints tables; with --out it also writes them and a plot there. It ends by itself, after some 20 s per round.
+and prints tables; with --out it also writes them and a plot there. It ends by itself, after some 30 s per round.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.common import Case, Results, conditions, interleave, plot
 from benchmarks.images import report
 from benchmarks.images.limits import CExchange, Measured, RawZeroMq, h5py_pipeline, plain_write
+from benchmarks.images.storing import store
 from benchmarks.images.streams import PreviewLatency, WriterProcess, photons, plain_image
 from labwire.images.compression import compress
 from labwire.wire.image_array import as_numpy, flat_view
@@ -28,13 +29,13 @@ class Size(NamedTuple):
     """How much goes through in one case of one round."""
 
     mib: int
-    disk_mib: int
+    stored_mib: int
     small_images: int
     previews: int
 
 
-FULL = Size(mib=512, disk_mib=256, small_images=3000, previews=60)
-QUICK = Size(mib=32, disk_mib=16, small_images=50, previews=3)
+FULL = Size(mib=512, stored_mib=1024, small_images=3000, previews=60)
+QUICK = Size(mib=32, stored_mib=16, small_images=50, previews=3)
 _MIB = 1 << 20
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  folders of their own are made in it
 
@@ -112,13 +113,15 @@ def measure(size: Size, rounds: int, disk: Path) -> tuple[Results, Bench, dict[s
             bench.add(report.raw_zeromq(mib), images, image_bytes, lambda n, v=view: raw.measure(n, v))
             if mib != report.STORED_MIB:
                 continue
-            bench.add(report.TMPFS, images, image_bytes, lambda n, a=array: storing.measure(n, a))
-            bench.add(report.PLAIN_TMPFS, images, image_bytes, lambda n, v=view: plain_write(tmpfs, n, v, sync=False))
-            slow = max(size.disk_mib // mib, 2)
-            bench.add(report.DISK, slow, image_bytes, lambda n, a=array: durable.measure(n, a))
-            bench.add(report.PLAIN_DISK, slow, image_bytes, lambda n, v=view: plain_write(on_disk, n, v, sync=True))
+            stored = max(size.stored_mib // mib, 2)
+            bench.add(report.TMPFS, stored, image_bytes, lambda n, a=array: storing.measure(n, a))
+            bench.add(report.PLAIN_TMPFS, stored, image_bytes, lambda n, v=view: plain_write(tmpfs, n, v, sync=False))
+            bench.add(report.STORED_TMPFS, stored, image_bytes, lambda n, a=array: store(tmpfs, n, a, sync=False))
+            bench.add(report.DISK, stored, image_bytes, lambda n, a=array: durable.measure(n, a))
+            bench.add(report.PLAIN_DISK, stored, image_bytes, lambda n, v=view: plain_write(on_disk, n, v, sync=True))
+            bench.add(report.STORED_DISK, stored, image_bytes, lambda n, a=array: store(on_disk, n, a, sync=True))
             pixels = as_numpy(array)
-            bench.add(report.H5PY, slow, image_bytes, lambda n, p=pixels: h5py_pipeline(tmpfs, n, p))
+            bench.add(report.H5PY, images, image_bytes, lambda n, p=pixels: h5py_pipeline(tmpfs, n, p))
         _add_small(bench, size, exchange, discarding, storing)
         latency = stack.enter_context(PreviewLatency())
         shown = plain_image(report.STORED_MIB)

@@ -16,6 +16,8 @@ TMPFS = f"labwire to tmpfs, {STORED_MIB} MiB"
 PLAIN_TMPFS = f"limit: write() to tmpfs, {STORED_MIB} MiB"
 DISK = f"labwire to disk, durable, {STORED_MIB} MiB"
 PLAIN_DISK = f"limit: write() and fdatasync, {STORED_MIB} MiB"
+STORED_TMPFS = f"labwire's storing alone, tmpfs, {STORED_MIB} MiB"
+STORED_DISK = f"labwire's storing alone, disk, {STORED_MIB} MiB"
 H5PY = f"h5py's filter pipeline to tmpfs, {STORED_MIB} MiB"
 SMALL = "labwire, discarded, 300 kB"
 SMALL_TMPFS = "labwire to tmpfs, 300 kB"
@@ -68,12 +70,14 @@ def panels(results: Results) -> list[Panel]:
 
 def _rates() -> list[str]:
     sizes = [name for mib in SIZES_MIB for name in (c_pair(mib), discard(mib), raw_zeromq(mib))]
-    return [*sizes, PLAIN_TMPFS, TMPFS, H5PY, PLAIN_DISK, DISK]
+    return [*sizes, PLAIN_TMPFS, STORED_TMPFS, TMPFS, H5PY, PLAIN_DISK, STORED_DISK, DISK]
 
 
 def _limit_of(name: str) -> tuple[str, float]:
     limits = {discard(mib): (c_pair(mib), C_AIM if mib == STORED_MIB else 0.0) for mib in SIZES_MIB}
-    limits |= {TMPFS: (PLAIN_TMPFS, WRITE_AIM), DISK: (PLAIN_DISK, WRITE_AIM), SMALL: (SMALL_C, 0.0)}
+    limits |= dict.fromkeys((TMPFS, STORED_TMPFS), (PLAIN_TMPFS, WRITE_AIM))
+    limits |= dict.fromkeys((DISK, STORED_DISK), (PLAIN_DISK, WRITE_AIM))
+    limits[SMALL] = (SMALL_C, 0.0)
     return limits.get(name, ("", 0.0))
 
 

@@ -15,8 +15,12 @@ ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
 FIGURE = re.compile(r"-?[\d,]+(?:\.\d+)?")
 SIZES = [name for mib in report.SIZES_MIB for name in (report.discard(mib), report.raw_zeromq(mib))]
+STORED = [
+    *(report.TMPFS, report.STORED_TMPFS, report.PLAIN_TMPFS),
+    *(report.DISK, report.STORED_DISK, report.PLAIN_DISK),
+]
 TABLES = {
-    "GB/s": [*SIZES, report.TMPFS, report.PLAIN_TMPFS, report.DISK, report.PLAIN_DISK, report.H5PY],
+    "GB/s": [*SIZES, *STORED, report.H5PY],
     "images/s": [report.SMALL, report.SMALL_TMPFS],
     "hand-over to receipt, ms": [report.PREVIEW],
 }
