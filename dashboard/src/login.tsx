@@ -18,7 +18,7 @@ export function Login({ onDone }: { onDone: () => void }) {
     <main class="login">
       <form class="card" onSubmit={(event) => void enter(event)}>
         <h1>labwire</h1>
-        <p>This rig asks for its token. On its computer, `labwire run` names the file that holds it.</p>
+        <p>This rig asks for its token. On its computer, <code>labwire run</code> names the file that holds it.</p>
         <label class="field">
           <span>Token</span>
           <input

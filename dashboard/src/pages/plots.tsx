@@ -134,7 +134,7 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
     return {
       scales: { x: { time: false } },
       series: [
-        { label: "time", value: (_: uPlot, value: number | null) => (value === null ? "" : `${value.toFixed(3)} s`) },
+        { label: "time", value: (_: uPlot, value: number | null | undefined) => (typeof value !== "number" ? "" : `${value.toFixed(3)} s`) },
         ...series.map((one, n) => ({
           label: names?.[n] ?? `${one.topic} ${one.field}`,
           scale: scaleOf(one),

@@ -38,7 +38,7 @@ export function SessionPlot({ name, topics, cursor }: { name: string; topics: st
     () => ({
       scales: { x: { time: false } },
       series: [
-        { label: "time", value: (_, value: number | null) => (value === null ? "" : `${value.toFixed(3)} s`) },
+        { label: "time", value: (_, value: number | null | undefined) => (typeof value !== "number" ? "" : `${value.toFixed(3)} s`) },
         {
           label: `${topic.value} ${field.value}`,
           stroke: () => colour("--c1"),

@@ -65,9 +65,9 @@ function Recorder() {
   return (
     <Card title="Recorder">
       <dl class="figures">
-        <Figure label="state" value={recording.value ? `REC ${duration(state.duration_s)}` : "idle"} level={recording.value ? "record" : undefined} />
+        <Figure label={recording.value ? "recording" : "state"} value={recording.value ? duration(state.duration_s) : "idle"} level={recording.value ? "record" : undefined} />
         <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
-        <Figure label="messages" value={recording.value ? count(state.written) : "–"} />
+        <Figure label="records" value={recording.value ? count(state.written) : "–"} />
         <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
         <Figure label="disk lasts" value={hours(state.disk_hours)} />
       </dl>
