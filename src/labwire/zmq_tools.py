@@ -42,9 +42,11 @@ class _Socket:
         if hwm is not None:
             self.socket.set_hwm(hwm)
         watch = ConnectionWatch(context, self.socket)
-        self.socket.connect(url)
-        there = watch.wait(_CONNECT_LIMIT_S) if block else True
-        watch.close()
+        watch.connect(url)
+        try:
+            there = watch.wait(_CONNECT_LIMIT_S) if block else True
+        finally:
+            watch.close()
         if not there:
             self.close()
             raise PeerGoneError(f"nobody answers at {url} within {_CONNECT_LIMIT_S:g} s", url=url)

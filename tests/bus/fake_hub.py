@@ -27,9 +27,14 @@ class KeepingContext(zmq.Context[Any]):
         self._kept = [*(self._kept or ()), socket]
         return socket
 
+    @property
+    def open_sockets(self) -> list[Any]:
+        """Those that nobody has closed."""
+        return [socket for socket in self._kept or () if not socket.closed]
+
 
 @contextmanager
-def own_context() -> Iterator[zmq.Context[Any]]:
+def own_context() -> Iterator[KeepingContext]:
     """Yield a ZeroMQ context that takes all its sockets with it."""
     context = KeepingContext()
     try:

@@ -57,6 +57,12 @@ def test_where_nobody_is_the_error_says_what_to_do() -> None:
         connect(port=port, timeout_s=0.05)
 
 
+@pytest.mark.parametrize("host", ["a b", "ex\0mple"])
+def test_a_host_that_is_no_name_is_refused_and_nothing_stays_open(host: str) -> None:
+    with pytest.raises(UsageError, match="is no address: write tcp://HOST:PORT"):
+        connect(host, 50020)
+
+
 def test_something_else_on_the_port_is_no_rig() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(PeerGoneError, match="no rig answers"):
         connect(port=server.getsockname()[1], timeout_s=0.05)

@@ -12,6 +12,8 @@ from typing import Any
 
 import zmq
 
+from labwire.errors import UsageError
+
 _EVENT = struct.Struct("=Hi")  # ZMQ_EVENT number and value: zmq_socket_monitor(3)
 _SLICE_S = 0.1  # so that Ctrl-C and `close` are never far
 _numbers = itertools.count()
@@ -25,7 +27,7 @@ class ConnectionWatch:
 
     Args:
         context: The context that the socket belongs to.
-        socket: The socket to watch; not closed here.
+        socket: The socket to watch; its owner closes it.
     """
 
     def __init__(self, context: zmq.Context[Any], socket: zmq.Socket[Any]) -> None:
@@ -39,6 +41,21 @@ class ConnectionWatch:
         self._lock = threading.Lock()
         self._peers = self._handshakes = 0
         self._closed = False
+
+    def connect(self, url: str) -> None:
+        """Connect the socket. If that cannot be, both are closed: who made them in a constructor has nothing to do.
+
+        Raises:
+            UsageError: The URL is no address.
+        """
+        try:
+            self._socket.connect(url)
+        except BaseException as error:
+            self.close()
+            self._socket.close()
+            if isinstance(error, zmq.ZMQError):
+                raise UsageError(f"{url!r} is no address: write tcp://HOST:PORT", url=url) from error
+            raise
 
     @property
     def connected(self) -> bool:

@@ -80,7 +80,12 @@ class Publisher:
         self._next_look_s = 0.0
         self._hub_listens = self._closed = False
         self._pub, self._watch = self._open_pub()
-        self._push = self._open_push() if push_url else None
+        try:
+            self._push = self._open_push() if push_url else None
+        except BaseException:
+            self._watch.close()
+            self._pub.close()
+            raise
 
     def publish(self, topic: str, payload: Mapping[str, Any] | msgspec.Struct, raw: Sequence[Part] = ()) -> bool:
         """Publish a message; return False if it is known to be lost.
@@ -210,14 +215,18 @@ class Publisher:
         socket.immediate = 1  # while the hub is away nothing is stored, which would reach the next hub as old news
         notice_loss(socket, self._pub_url)
         watch = ConnectionWatch(self._context, socket)
-        socket.connect(self._pub_url)
+        watch.connect(self._pub_url)
         return socket, watch
 
     def _open_push(self) -> zmq.Socket[Any]:
         socket = self._context.socket(zmq.PUSH)
         socket.sndhwm = self._sndhwm
         notice_loss(socket, self._push_url or "")
-        socket.connect(self._push_url or "")
+        try:
+            socket.connect(self._push_url or "")
+        except zmq.ZMQError as error:
+            socket.close()
+            raise UsageError(f"{self._push_url!r} is no address: write tcp://HOST:PORT") from error
         return socket
 
     def _reopen(self, socket: zmq.Socket[Any]) -> None:

@@ -122,7 +122,7 @@ class _Line:
         self._url = url
         self._watch = ConnectionWatch(context, self._socket)
         self._was_connected = False
-        self._socket.connect(url)
+        self._watch.connect(url)
         self._numbers = itertools.count(1)
         self._number = 0
         self.answered = True

@@ -129,10 +129,15 @@ class Subscription(Generic[M]):
             keep_notices=self._on_gap is not None or self._on_malformed is not None,
         )
         self._notices = self._intake.notices
-        for prefix in prefixes:
-            self._socket.subscribe(prefix)
         self._sub_url, self._find_again = sub_url, options.get("find_again")
-        self._socket.connect(sub_url)
+        try:
+            for prefix in prefixes:
+                self._socket.subscribe(prefix)
+        except BaseException:  # one is no text
+            self._watch.close()
+            self._socket.close()
+            raise
+        self._watch.connect(sub_url)
         self._relief = None
         if self._policy != "block" or self._find_again:
             self._relief = threading.Thread(target=self._relieve, name=f"subscription {self.name}", daemon=True)

@@ -26,7 +26,11 @@ class Connections:
     def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
         self._host = host
         self.context: zmq.Context[Any] = zmq.Context()
-        self.remote = Remote(f"tcp://{host}:{port}", timeout_s=timeout_s, context=self.context)
+        try:
+            self.remote = Remote(f"tcp://{host}:{port}", timeout_s=timeout_s, context=self.context)
+        except BaseException:
+            self.context.term()
+            raise
         self.publisher: Publisher | None = None
         """As it is; None until the first `connected_publisher`, and after the rig has moved."""
         self.closed = False

@@ -132,7 +132,7 @@ class Remote:
         notice_loss(self._socket, self.url)
         self._socket.rcvtimeo = int(_SLICE_S * 1000)
         self._watch = ConnectionWatch(self._context, self._socket)
-        self._socket.connect(self.url)
+        self._watch.connect(self.url)
         self._made += 1
 
     def _drop(self) -> None:

@@ -58,6 +58,7 @@ def connect(host: str | None = None, port: int | None = None, *, timeout_s: floa
 
     Raises:
         PeerGoneError: No rig answers there.
+        UsageError: The host is no name of a computer.
     """
     host = host or os.environ.get("LABWIRE_HOST") or DEFAULT_HOST
     port = port or int(os.environ.get("LABWIRE_PORT") or DEFAULT_PORT)
