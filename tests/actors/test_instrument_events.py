@@ -49,7 +49,9 @@ def test_what_all_actors_hear_is_logged_too(
 def test_what_concerns_one_message_is_only_logged(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
     bench.events("late_response", "DMM1", {"command_id": "DMM1-3"})
-    assert "late response" in caplog.text
+    assert "instrument DMM1: late response (command id DMM1-3)" in caplog.text
+    bench.events("protocol_error", "DMM1", {"error": "no such type", "begins_with": "b'9'"})
+    assert "instrument DMM1: protocol error: no such type (begins with b'9')" in caplog.text
     assert bench.told == []
 
 

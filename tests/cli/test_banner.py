@@ -70,6 +70,8 @@ def test_the_program_is_called_as_the_shell_would_find_it(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", [str(program)])
     assert program_name() == ".venv/bin/labwire"
+    monkeypatch.setattr(sys, "argv", [str(program.with_name("instrument-server"))])
+    assert program_name() == ".venv/bin/labwire"
     monkeypatch.chdir("/")
     assert program_name() == str(program).removeprefix("/")
     monkeypatch.setenv("PATH", str(program.parent))

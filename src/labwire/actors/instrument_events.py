@@ -63,7 +63,9 @@ class InstrumentEvents:
             case _ if kind in _IN_WORDS:
                 self._log.info("instrument %s %s", name, _IN_WORDS[kind])
             case _:
-                self._log.warning("instrument %s: %s %s", name, kind.replace("_", " "), data)
+                said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in data.items() if key != "error")
+                what = ": ".join(filter(None, (kind.replace("_", " "), str(data.get("error", "")))))
+                self._log.warning("instrument %s: %s%s", name, what, f" ({said})" if said else "")
 
     def _pass_on(self, name: str, data: dict[str, Any]) -> None:
         """Make what a worker has logged a record of this process again; the bus has it as ``logging.<level>``."""

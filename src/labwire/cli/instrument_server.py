@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from labwire.cli.connection import JsonFlag
 from labwire.cli.output import remark, write_json, write_line
-from labwire.cli.program import run_program
+from labwire.cli.program import program_name, run_program
 from labwire.errors import ConfigError
 from labwire.instruments.linux import check_linux
 from labwire.version import __version__
@@ -50,7 +50,7 @@ def serve(
     hub = Hub(
         rig,
         folder=str(config.absolute().parent),
-        on_ready=write_json if json else lambda ready: write_line(banner(ready, rig, "labwire")),
+        on_ready=write_json if json else lambda ready: write_line(banner(ready, rig, program_name())),
         say=lambda text: remark(f"instrument-server: {text}"),
         console_fd=None if json else _STDERR,
     )

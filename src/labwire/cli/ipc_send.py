@@ -127,7 +127,7 @@ class open_pair_of:  # noqa: N801  used as a function
             raise wrong[0]
         raise NotFoundError(
             f"there are no queues of an instrument {self._instrument!r}, of kind {' or '.join(self._kinds)}",
-            hint="`labwire queues` lists the queues of this computer",
+            hint="`labwire queues` lists the queues of this computer; a socket is none that others can open",
         )
 
     def __exit__(self, *_: object) -> None:

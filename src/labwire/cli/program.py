@@ -38,9 +38,9 @@ def program_name() -> str:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m labwire"
-    found = shutil.which(called.name)
-    if called.name != "labwire" or (found and Path(found).resolve() == called.resolve()):
+    path = called.with_name("labwire").absolute()  # it stands beside the other programs
+    found = shutil.which("labwire")
+    if not path.exists() or (found and Path(found).resolve() == path.resolve()):
         return "labwire"
-    path = called.absolute()
     here = Path.cwd()
     return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
