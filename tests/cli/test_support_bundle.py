@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from labwire.cli.main import main
-from labwire.rig.support_bundle import MAX_LOG_BYTES, SupportBundle, logs, without_secrets
+from labwire.rig.rig_config import without_secrets
+from labwire.rig.support_bundle import MAX_LOG_BYTES, SupportBundle, logs
 from labwire.testing import wait_until
 from tests.rig_fixture import running_rig
 

@@ -6,7 +6,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import msgspec
@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import ConfigError, codes_of
+from labwire.rig.rig_classes import check_classes
 from labwire.rig.rig_config import HIDDEN, fold_options
 from labwire.rig.rig_file import RigConfig, default_toml, dump, load_rig, parse_rig, schema
 from labwire.strict import help_of
@@ -156,6 +157,58 @@ class = "my_lab.Alarm"
     assert hints["[bus] port"] == "it belongs into [remote]"
     assert hints["[remote] replies"] == 'did you mean "pupil3"?'
     assert hints["[recoder]"] == "did you mean recorder?"
+
+
+def test_a_part_that_cannot_do_without_what_is_wrong_hides_no_other_mistake() -> None:
+    text = """\
+name = "my rig"
+[cameras.a]
+camara = 0
+[alerts.x]
+on = "instrument.died"
+comand = ["true"]
+[cameras.b]
+video = "nowhere.mp4"
+"""
+    assert [row[:2] for row in rows_of(text)] == [
+        (1, "name"),
+        (3, "[cameras.a] camara"),
+        (6, "[alerts.x] comand"),
+        (8, "[cameras.b] video"),
+    ]
+
+
+def test_classes_and_their_options_are_looked_at_where_that_runs_nobodys_code() -> None:
+    text = """\
+[instruments.A]
+queue = "boots"
+driver = "simulated_multimetre"
+[instruments.B]
+driver = "labwire.instruments.drivers.simulated:Multimetre"
+[instruments.C]
+driver = "simulated_multimeter"
+sead = 1
+[instruments.D]
+driver = "somebodys.module:Driver"
+anything = 1
+[actors.e]
+class = "labwire.actors.nothing:There"
+[actors.f]
+class = "somebodys.module:Actor"
+"""
+    with pytest.raises(ConfigError) as caught:
+        parse_rig(text, also=check_classes)
+    mistakes = cast("list[dict[str, str]]", caught.value.data["mistakes"])
+    found = {entry["key"]: f"{entry['text']} {entry['hint']}" for entry in mistakes}
+    assert list(found) == [
+        "[instruments.A] queue",
+        "[instruments.A] driver",
+        "[instruments.B] driver",
+        "[instruments.C] sead",
+        "[actors.e] class",
+    ]
+    assert "did you mean 'simulated_multimeter'" in found["[instruments.A] driver"]
+    assert "did you mean 'Multimeter'" in found["[instruments.B] driver"]
 
 
 def test_the_folder_that_a_camera_reads_is_not_written_to(tmp_path: Path) -> None:
@@ -355,6 +408,14 @@ def test_dump_hides_secrets() -> None:
         "password": HIDDEN,
         "smtp": {"api_token": HIDDEN, "port": 3, "token": ""},
     }
+
+
+def test_dump_hides_secrets_in_commands() -> None:
+    command = ["curl", "-H", "Authorization: Bearer abc1", "--api-token", "abc2", "https://u:abc3@x.y/?token=abc4&n=5"]
+    tree = dump(parse_rig(f'[alerts.a]\non = "instrument.died"\ncommand = {json.dumps(command)}\n'))
+    said = tree["alerts"]["a"]["command"]
+    assert not [one for one in said if "abc" in one]
+    assert said[:2] + said[3:4] + [said[5]] == ["curl", "-H", "--api-token", f"https://x.y/?token={HIDDEN}&n=5"]
 
 
 def test_help_is_the_string_under_the_field() -> None:

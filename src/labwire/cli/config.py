@@ -15,6 +15,7 @@ from labwire.cli.output import to_json, write_json, write_line
 from labwire.cli.toml_text import to_toml
 from labwire.operations.rig import RigChanges
 from labwire.rig.demo import DEMO_TOML
+from labwire.rig.rig_classes import check_classes
 from labwire.rig.rig_config import RigConfig, named_parts, single_parts
 from labwire.rig.rig_file import default_toml, dump, load_rig, parse_rig, schema
 
@@ -46,11 +47,13 @@ def default(*, demo: Annotated[bool, Parameter(negative="")] = False, json: Json
 def check(rig: RigFile, /, *, json: JsonFlag = False) -> None:
     """Check a rig file: all mistakes at once, each with its line.
 
+    Drivers and actors that come with labwire, and installed drivers, are looked at, too: class and options.
+
     Args:
         rig: The rig file.
         json: Print JSON; the mistakes are in `data` of the error.
     """
-    config = load_rig(rig)
+    config = load_rig(rig, also=check_classes)
     parts = parts_of(config)
     if json:
         write_json({"file": str(rig), "name": config.name, "parts": parts})

@@ -15,8 +15,8 @@ from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.toml_text import to_toml
 from labwire.errors import LabwireError
 from labwire.rig.doctor import Scene, examine
-from labwire.rig.rig_config import dump
-from labwire.rig.support_bundle import SupportBundle, logs, sessions, versions, without_secrets
+from labwire.rig.rig_config import dump, without_secrets
+from labwire.rig.support_bundle import SupportBundle, logs, sessions, versions
 
 
 def support_bundle(

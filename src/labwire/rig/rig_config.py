@@ -30,6 +30,11 @@ INSTRUMENT_KEYS = frozenset(InstrumentConfig.__struct_fields__) - {_OPTIONS}
 _SECRETS = ("password", "passphrase", "secret", "token", "api_key")
 HIDDEN = "(hidden)"
 _LOGIN = re.compile(r"(?<=[a-z])://[^/@\s]*@")  # user and password of a URL
+_SAID = re.compile(
+    rf"(?i)((?:{'|'.join(_SECRETS)})[\"']?\s*[=:]\s*|authorization[\"']?\s*[=:]\s*(?:bearer\s+|basic\s+)?)"
+    r"(\"[^\"]*\"|'[^']*'|[^\s,;}&]+)"
+)
+"""A secret in a text: ``token=abc``, ``Authorization: Bearer abc``."""
 
 
 class ActorConfig(Strict, rename={"actor_class": _CLASS}):
@@ -94,6 +99,15 @@ def dump(config: RigConfig) -> dict[str, Any]:
     }
     tree["instruments"] = {name: _unfolded(table) for name, table in tree["instruments"].items()}
     return _without_secrets(tree)
+
+
+def without_secrets(text: str) -> str:
+    """Hide what looks like a secret in a text: logs, and the commands of alerts.
+
+    >>> without_secrets('opened rtsp://me:pw@cam with token="abc", port=5')
+    'opened rtsp://cam with token=(hidden), port=5'
+    """
+    return _SAID.sub(rf"\g<1>{HIDDEN}", _LOGIN.sub("://", text))
 
 
 def fold_options(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,12 +189,21 @@ def _without_secrets(value: Any) -> Any:
         case dict():
             table = cast("dict[str, Any]", value)
             return {key: HIDDEN if _is_secret(key, inner) else _without_secrets(inner) for key, inner in table.items()}
-        case str() if "@" in value:
-            return _LOGIN.sub("://", value)
+        case str():
+            return without_secrets(value)
         case list() | tuple():
-            return [_without_secrets(inner) for inner in cast("list[Any]", value)]
+            return _list_without_secrets(list(cast("list[Any]", value)))
         case _:
             return value
+
+
+def _list_without_secrets(values: list[Any]) -> list[Any]:
+    """Hide secrets in a list; in a command, what follows ``--password`` is one."""
+    before = ["", *(value if isinstance(value, str) and value.startswith("-") else "" for value in values)]
+    return [
+        HIDDEN if _is_secret(name, value) else _without_secrets(value)
+        for name, value in zip(before, values, strict=False)
+    ]
 
 
 def _is_secret(key: str, value: Any) -> bool:

@@ -27,7 +27,16 @@ __all__ = ["ActorConfig", "RigConfig", "default_toml", "dump", "load_rig", "pars
 MAX_FILE_BYTES = 1 << 20
 
 
-def load_rig(path: str | Path | None, overrides: Mapping[str, Any] | None = None) -> RigConfig:
+def _nothing_more(_config: RigConfig) -> Iterable[Mistake]:
+    return ()
+
+
+def load_rig(
+    path: str | Path | None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    also: Callable[[RigConfig], Iterable[Mistake]] = _nothing_more,
+) -> RigConfig:
     """Read a rig file.
 
     Relative paths in it become absolute, starting at its folder.
@@ -36,19 +45,25 @@ def load_rig(path: str | Path | None, overrides: Mapping[str, Any] | None = None
         path: The file; None means an empty one in the working folder.
         overrides: What the command line says, by dotted key: ``{"remote.port": 0}``. A value replaces whatever the file
             has there, a table as a whole; None takes the key away. Relative paths start at the working folder.
+        also: Yields what else is wrong; asked with what is right in the file.
 
     Raises:
         ConfigError: The file cannot be read, or something in it or in `overrides` is wrong. The message has a line for
             each mistake; ``data["mistakes"]`` has them as dicts of ``file``, ``line``, ``key``, ``text``, ``hint``.
     """
     if path is None:
-        return parse_rig("", file="", folder=Path.cwd(), overrides=overrides)
+        return parse_rig("", file="", folder=Path.cwd(), overrides=overrides, also=also)
     file = Path(path)
-    return parse_rig(_read(file), file=str(path), folder=file.absolute().parent, overrides=overrides)
+    return parse_rig(_read(file), file=str(path), folder=file.absolute().parent, overrides=overrides, also=also)
 
 
 def parse_rig(
-    text: str, *, file: str = "", folder: Path | None = None, overrides: Mapping[str, Any] | None = None
+    text: str,
+    *,
+    file: str = "",
+    folder: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    also: Callable[[RigConfig], Iterable[Mistake]] = _nothing_more,
 ) -> RigConfig:
     """Read the text of a rig file; see `load_rig`.
 
@@ -57,6 +72,7 @@ def parse_rig(
         file: What to call it in messages.
         folder: Where relative paths in it start; None means the working folder.
         overrides: What the command line says, by dotted key.
+        also: Yields what else is wrong; asked with what is right in the file.
 
     Raises:
         ConfigError: Something is wrong in it.
@@ -68,10 +84,7 @@ def parse_rig(
         raise report.of_syntax(error) from error
     tree = _override(tree, report.overrides)
     mistakes = [_better_hint(mistake) for mistake in find_mistakes(fold_options(tree), RigConfig)]
-    here = Path.cwd()
-    config = _convert(
-        fold_options(_prune(tree, mistakes)), lambda key: here if report.is_spoken(key) else folder or here
-    )
+    config = _what_is_right(tree, mistakes, report, folder or Path.cwd())
     if config:
         known = {mistake.path[:2] for mistake in mistakes}
         cameras = _table_at(tree, ["cameras"], make=False) or {}
@@ -80,6 +93,7 @@ def parse_rig(
             for mistake in check_rig(config, list(cameras))
             if mistake.path[:2] not in known  # it may only follow from what is reported there
         ]
+        mistakes += also(config)
     if config is None or mistakes:
         raise report.of_mistakes(mistakes, tree)
     return config
@@ -127,13 +141,25 @@ def _table_at(tree: dict[str, Any], path: Iterable[str], *, make: bool) -> dict[
     return table
 
 
-def _prune(tree: dict[str, Any], mistakes: Iterable[Mistake]) -> dict[str, Any]:
+def _what_is_right(
+    tree: dict[str, Any], mistakes: Iterable[Mistake], report: RigReport, folder: Path
+) -> RigConfig | None:
+    """Return the rig without the keys that are wrong; where a part cannot do without them, without that part."""
+    here = Path.cwd()
+    for paths in ([mistake.path for mistake in mistakes], [mistake.path[:2] for mistake in mistakes]):
+        config = _convert(fold_options(_prune(tree, paths)), lambda key: here if report.is_spoken(key) else folder)
+        if config is not None:
+            return config
+    return None
+
+
+def _prune(tree: dict[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
     """Take away what is wrong, so that the rest can be checked too."""
     tree = copy.deepcopy(tree)
-    for mistake in mistakes:
+    for path in paths:
         above: Any = tree
         remove: tuple[dict[str, Any], str] | None = None
-        for part in mistake.path:
+        for part in path:
             if not isinstance(above, dict):
                 break  # inside a list: the whole list goes
             table = cast("dict[str, Any]", above)

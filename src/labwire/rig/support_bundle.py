@@ -7,7 +7,6 @@ import importlib.metadata
 import io
 import os
 import platform
-import re
 import sys
 import time
 import zipfile
@@ -18,7 +17,7 @@ from typing import Any, cast
 import msgspec
 
 from labwire.errors import ResourceError
-from labwire.rig.rig_config import HIDDEN
+from labwire.rig.rig_config import without_secrets
 from labwire.version import __version__
 
 MAX_LOG_BYTES = 5_000_000
@@ -28,10 +27,6 @@ MAX_SESSIONS = 3
 MANIFEST = "manifest.json"
 _SESSION_FILE = "session.json"
 _MAX_SESSION_BYTES = 5_000_000
-_SECRET = re.compile(
-    r"(?i)([\"']?(?:password|passphrase|secret|token|api_key|authorization)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;}]+)"
-)
-_LOGIN = re.compile(r"(?<=[a-z])://[^/@\s]*@")
 
 
 class SupportBundle:
@@ -115,15 +110,6 @@ def sessions(root: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     for one in found[:MAX_SESSIONS]:
         name = "-".join(one.parent.relative_to(root).parts)
         yield f"sessions/{name}.json", lambda one=one: one.read_bytes()[:_MAX_SESSION_BYTES]
-
-
-def without_secrets(text: str) -> str:
-    """Hide what looks like a secret in a text.
-
-    >>> without_secrets('opened rtsp://me:pw@cam with token="abc", port=5')
-    'opened rtsp://cam with token=(hidden), port=5'
-    """
-    return _SECRET.sub(rf"\g<1>{HIDDEN}", _LOGIN.sub("://", text))
 
 
 def _end_of(file: Path) -> bytes:
