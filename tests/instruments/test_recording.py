@@ -135,6 +135,14 @@ def test_a_disk_that_fails_is_told_once_and_counted(
     assert troubles == ["commands are not recorded: no space left"]
 
 
+def test_where_one_file_cannot_be_made_the_other_is_closed(recorder: CommandRecorder, tmp_path: Path) -> None:
+    (tmp_path / ARRAYS_FILE).mkdir()
+    with pytest.raises(DeviceError, match=rf"cannot write .*{ARRAYS_FILE}"):
+        recorder.prepare(session(tmp_path))
+    (tmp_path / ARRAYS_FILE).rmdir()
+    recorder.prepare(session(tmp_path))
+
+
 def test_the_contract(recorder: CommandRecorder, tmp_path: Path) -> None:
     with pytest.raises(StateError):
         recorder.start()

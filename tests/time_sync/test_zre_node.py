@@ -168,3 +168,15 @@ def test_pyre_is_understood_and_understands() -> None:
             assert f"SHOUT ours {group} 4.5 80\n".encode() in lines
             assert node.malformed == 0
         assert b"EXIT ours\n" in lines, "our goodbye"
+
+
+def test_an_address_of_another_computer_is_told(port: int) -> None:
+    with pytest.raises(ResourceError, match=r"203\.0\.113\.9"):
+        ZreNode("a", [], Heard(), listen="203.0.113.9", beacon_port=port)
+
+
+def test_nothing_stays_open_where_one_network_is_down(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    up, down = BeaconRoad("127.0.0.1", "127.255.255.255"), BeaconRoad("203.0.113.9", "203.0.113.255")
+    monkeypatch.setattr("labwire.time_sync.zre_node.beacon_roads", lambda _: [up, down])
+    with pytest.raises(ResourceError, match=str(port)):
+        ZreNode("a", [], Heard(), beacon_port=port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,7 +63,10 @@ class CommandRecorder(Recordable):
             self.stop()
         folder = Path(session.path)
         try:
-            self._files = (folder / COMMANDS_FILE).open("ab"), (folder / ARRAYS_FILE).open("ab")
+            with ExitStack() as opened:
+                commands = opened.enter_context((folder / COMMANDS_FILE).open("ab"))
+                self._files = commands, opened.enter_context((folder / ARRAYS_FILE).open("ab"))
+                opened.pop_all()
         except OSError as error:
             raise DeviceError(f"cannot write {error.filename}: {error.strerror}", path=session.path) from error
         self._session = session

@@ -53,7 +53,7 @@ class ZreNode:
         beacon_port: UDP port of the beacons.
 
     Raises:
-        ResourceError: The beacons' port cannot be used.
+        ResourceError: The beacons' port cannot be used, or the address to listen on; nothing stays open.
     """
 
     def __init__(
@@ -72,19 +72,22 @@ class ZreNode:
         self._name, self._groups, self._on_event, self._allows = name, list(groups), on_event, allows
         self._beacon_port, self._roads = beacon_port, beacon_roads(listen)
         self._waiting: deque[tuple[str, list[bytes]]] = deque(maxlen=_MAX_WAITING)
-        self._wake, self._waker = socket.socketpair()
         self._end = threading.Event()
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._router = self._open_router(listen)
-        self.port = int(str(self._router.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2])
-        self._peers = Peers(self._context, self.uuid, self._hello_to)
-        try:
-            self._ears, self._mouths = _open_ears(listen, beacon_port), [_open_mouth(road) for road in self._roads]
-        except OSError as error:
-            self._let_go()
-            raise ResourceError(
-                f"no beacon on UDP port {beacon_port} at {listen}: {error.strerror or error}"
-            ) from error
+        with contextlib.ExitStack() as opened:
+            self._wake, self._waker = map(opened.enter_context, socket.socketpair())
+            self._context: zmq.Context[Any] = zmq.Context()
+            opened.callback(self._context.destroy, linger=0)
+            self._router = self._open_router(listen)
+            self.port = int(str(self._router.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2])
+            self._peers = Peers(self._context, self.uuid, self._hello_to)
+            try:
+                self._ears = opened.enter_context(_open_ears(listen, beacon_port))
+                self._mouths = [opened.enter_context(_open_mouth(road)) for road in self._roads]
+            except OSError as error:
+                raise ResourceError(
+                    f"no beacon on UDP port {beacon_port} at {listen}: {error.strerror or error}"
+                ) from error
+            self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._run, name=f"ZRE {name}", daemon=True)
         self._thread.start()
 
@@ -114,21 +117,17 @@ class ZreNode:
         with contextlib.suppress(OSError):
             self._waker.send(b"\0", socket.MSG_DONTWAIT)
         self._thread.join()
-        for one in (self._ears, *self._mouths):
-            one.close()
-        self._let_go()
+        self._opened.close()
 
     def _open_router(self, listen: str) -> zmq.Socket[Any]:
         router = self._context.socket(zmq.ROUTER)
         router.linger, router.maxmsgsize, router.rcvhwm = 0, MAX_MESSAGE_BYTES, _MAX_WAITING
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        router.bind(f"tcp://{listen}:*")
+        try:
+            router.bind(f"tcp://{listen}:*")
+        except zmq.ZMQError as error:
+            raise ResourceError(f"nothing can listen at {listen}: {error.strerror}") from error
         return router
-
-    def _let_go(self) -> None:
-        self._wake.close()
-        self._waker.close()
-        self._context.destroy(linger=0)
 
     # --- on the node's thread
 
