@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlencode
 
 import pytest
 
+from labwire.errors import NotFoundError
 from labwire.testing import wait_until
 from labwire.testing.rig import RunningRig
+from labwire.web.session_files import SessionFiles
 from tests.web.http_kit import Reply, get, post
 
 PICTURE = b"\xff\xd8\xff\xc0\x00\x11\x08\x00\x30\x00\x40\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01\xff\xd9"
@@ -47,6 +50,17 @@ def test_a_field_over_time(url: str, session: str) -> None:
     assert all(value > 0 for value in trace["values"])
 
 
+def test_a_long_session_is_looked_through_by_a_process_of_its_own(web_rig: RunningRig, url: str, session: str) -> None:
+    with web_rig.connect() as rig:
+        files = SessionFiles(rig, long_messages=0)
+        for what, query in (("activity", {}), ("series", {"topic": "pupil.0.2d", "field": "diameter"})):
+            found = files.handle(what, {"session": session, **query})
+            assert json.loads(found.body) == ask(url, what, session, **query).json
+        with pytest.raises(NotFoundError, match="no topic 'nothing'"):
+            files.handle("series", {"session": session, "topic": "nothing", "field": "a"})
+        files.close()
+
+
 def test_a_file_as_it_is(web_rig: RunningRig, url: str, session: str) -> None:
     reply = ask(url, "file", session, name="bus.mcap")
     assert reply.status == 200
@@ -63,6 +77,7 @@ def test_a_file_as_it_is(web_rig: RunningRig, url: str, session: str) -> None:
         ("file", {"name": "../session.json"}, 404),
         ("file", {"name": "/etc/passwd"}, 404),
         ("series", {"topic": "nothing", "field": "a"}, 404),
+        ("series", {"topic": "", "field": "a"}, 404),
         ("series", {"topic": "pupil.0.2d", "field": ""}, 400),
         ("picture", {"topic": "pupil.0.2d", "time_s": "1"}, 404),
         ("overview", {"more": "1"}, 400),

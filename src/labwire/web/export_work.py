@@ -1,8 +1,6 @@
 """The work of an export, and the process of its own that does it: ``python -m labwire.web.export_work``.
 
-Reading and packing a long session takes minutes of computing. In the web server's process that would hold up the live
-path, so it is done apart, by a process that gives way to all others. Its argument is the order as JSON, its standard
-output `ExportNews`, a line of JSON each; when its standard input ends, the server has died, and it ends as well.
+Reading and packing a long session takes minutes. Standard output is `ExportNews`, a line of JSON each.
 """
 
 from __future__ import annotations
@@ -10,9 +8,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,16 +18,15 @@ import msgspec
 
 from labwire.errors import CancelledError, InternalError, LabwireError, error_from_name
 from labwire.sessions.reading.export import MCAP_FILE, ExportProgress, Format, export_session
+from labwire.web.apart import begin_apart, give_way
 from labwire.wire.rpc_message import ErrorReport
 
 Report = Callable[[ExportProgress], None]
 Cancelled = Callable[[], bool]
 
 _COPY_BYTES = 1 << 20
-_NICE = 10
 _LOOK_S = 0.1
 _REPORT_S = 0.1
-_STDIN = 0
 
 
 class ExportOrder(msgspec.Struct, frozen=True):
@@ -85,8 +80,7 @@ def export_apart(order: ExportOrder, report: Report, cancelled: Cancelled) -> Ex
     Raises:
         LabwireError: As `export_session`.
     """
-    command = [sys.executable, "-m", __name__, msgspec.json.encode(order).decode()]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with begin_apart(__name__, order) as process:
         assert process.stdout is not None
         try:
             for line in _lines(process.stdout.fileno(), cancelled):
@@ -139,10 +133,8 @@ def _pack(out: Path, target: Path, report: Report, cancelled: Cancelled) -> None
 
 def main() -> None:
     """Do what the command line orders."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
+    give_way()
     order = msgspec.json.decode(sys.argv[1], type=ExportOrder)
-    threading.Thread(target=_end_with_the_server, name="lifeline", daemon=True).start()
     told_s = 0.0
 
     def report(progress: ExportProgress) -> None:
@@ -161,11 +153,6 @@ def main() -> None:
 def _tell(news: ExportNews) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(news, enc_hook=repr) + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _end_with_the_server() -> None:
-    os.read(_STDIN, 1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

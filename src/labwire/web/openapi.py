@@ -29,7 +29,8 @@ from labwire.web.api import NotifyRequest, PublishRequest, Sent
 from labwire.web.exports import ExportReady, ExportRequest
 from labwire.web.jobs import JobStatus
 from labwire.web.routes import ALWAYS, Route, arguments_of, routes
-from labwire.web.session_files import Activity, SessionView, Trace
+from labwire.web.session_files import SessionView
+from labwire.web.session_work import Activity, Trace
 
 Tree = dict[str, Any]
 

@@ -11,19 +11,17 @@ from pathlib import Path
 import msgspec
 
 from labwire.client.rig import Rig
-from labwire.errors import NotFoundError, QueueFullError, TooLargeError, UsageError
+from labwire.errors import NotFoundError, QueueFullError, UsageError
 from labwire.sessions.reading.overview import Overview
 from labwire.sessions.reading.session_reader import Session, open_session
 from labwire.web.answer import Answer, answer
-from labwire.web.series import Series, read_path, value_at
+from labwire.web.session_work import SessionOrder, look_through, look_through_apart
 
-MAX_MESSAGES = 5_000_000
-"""Of a log that is read from end to end for a picture of it."""
-MAX_POINTS = 5000
+LONG_MESSAGES = 50_000
+"""From here on a log is read by a process of its own: it would hold up the live path for longer than that takes."""
 WHAT = ("overview", "activity", "series", "picture", "file")
 MAX_READERS = 4
 """Requests at a time that read a whole log."""
-_BINS = 240
 _KNOWN_S = 5.0
 _JPEG = "image/jpeg"
 _BYTES = "application/octet-stream"
@@ -39,31 +37,16 @@ class SessionView(msgspec.Struct, frozen=True):
     """Of each file."""
 
 
-class Activity(msgspec.Struct, frozen=True):
-    """When what came."""
-
-    bin_s: float
-    topics: dict[str, list[int]]
-    """Messages in each bin."""
-
-
-class Trace(msgspec.Struct, frozen=True):
-    """A field over time: of each bucket the least and the greatest value."""
-
-    times_s: list[float]
-    """Since the start of the session."""
-    values: list[float]
-
-
 class SessionFiles:
     """Reads the sessions of the rig's recorder, where they are on this computer.
 
     Args:
         rig: The rig, which knows where they are.
+        long_messages: See `LONG_MESSAGES`.
     """
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
+    def __init__(self, rig: Rig, long_messages: int = LONG_MESSAGES) -> None:
+        self._rig, self._long_messages = rig, long_messages
         self._lock = threading.Lock()
         self._readers = threading.Semaphore(MAX_READERS)
         self._paths: dict[str, Path] = {}
@@ -85,11 +68,9 @@ class SessionFiles:
         folder = self.folder_of(given.pop("session", ""))
         match what, sorted(given):
             case "activity", []:
-                with self._read_through(folder) as session:
-                    return answer(_activity(session))
+                return self._look_through(SessionOrder(str(folder)))
             case "series", ["field", "topic"]:
-                with self._read_through(folder) as session:
-                    return answer(_series(session, given["topic"], given["field"]))
+                return self._look_through(SessionOrder(str(folder), given["topic"], given["field"]))
             case "overview", []:
                 with self._lock, self._opened(folder) as session:
                     return answer(_view(session))
@@ -126,14 +107,15 @@ class SessionFiles:
             raise NotFoundError(f"the files of {name} are not on this computer: {path}")
         return path
 
-    @contextlib.contextmanager
-    def _read_through(self, folder: Path) -> Generator[Session]:
-        """Open a session to read its whole log, which may take long: pictures of it are to be had meanwhile."""
+    def _look_through(self, order: SessionOrder) -> Answer:
+        """Read a whole log, which may take long: pictures of it are to be had meanwhile."""
         if not self._readers.acquire(blocking=False):
             raise QueueFullError(f"{MAX_READERS} sessions are being looked through already: try again in a moment")
         try:
-            with open_session(folder) as session:
-                yield session
+            with open_session(Path(order.folder)) as session:
+                if sum(session.topics.values()) < self._long_messages:
+                    return answer(look_through(session, order))
+            return Answer(200, look_through_apart(order))
         finally:
             self._readers.release()
 
@@ -158,33 +140,6 @@ def _view(session: Session) -> SessionView:
     return SessionView(overview, {topic: len(pictures) for topic, pictures in session.pictures.items()}, sizes)
 
 
-def _activity(session: Session) -> Activity:
-    _check_length(session)
-    bin_s = max(session.duration_s, 1e-3) / _BINS
-    topics = {topic: [0] * _BINS for topic in session.topics}
-    for message in session.messages():
-        if (row := topics.get(message.topic)) is not None:
-            row[min(_BINS - 1, max(0, int(message.arrival_s / bin_s)))] += 1
-    for topic, pictures in session.pictures.items():
-        row = topics.setdefault(topic, [0] * _BINS)
-        if not any(row):
-            for time_s in pictures.times:
-                row[min(_BINS - 1, max(0, int(time_s / bin_s)))] += 1
-    return Activity(bin_s, topics)
-
-
-def _series(session: Session, topic: str, field: str) -> Trace:
-    _check_length(session)
-    if topic not in session.topics:
-        raise NotFoundError(f"this session has no topic {topic[:80]!r}")
-    steps, series = read_path(field), Series(2 * max(session.duration_s, 1e-3) / MAX_POINTS)
-    for message in session.messages(topic):
-        if message.topic == topic and (value := value_at(message.payload, steps)) is not None:
-            series.add(message.time_s if message.time_s == message.time_s else message.arrival_s, value)
-    times, values, _ = series.take()
-    return Trace(list(memoryview(times).cast("d")), list(memoryview(values).cast("d")))
-
-
 def _picture(session: Session, topic: str, time_text: str) -> Answer:
     pictures = session.pictures.get(topic)
     if not pictures:
@@ -205,9 +160,3 @@ def _file(session: Session, name: str) -> Answer:
     if not path.is_relative_to(session.path.resolve()):
         raise NotFoundError(f"{name[:80]!r} leads out of the session's folder")
     return Answer(200, b"", _BYTES, file=str(path))
-
-
-def _check_length(session: Session) -> None:
-    count = sum(session.topics.values())
-    if count > MAX_MESSAGES:
-        raise TooLargeError(f"{count} messages are too many to look through here: labwire export, or Python")
