@@ -127,6 +127,20 @@ class Incarnation:
         assert self.process.stdout
         return self.process.stdout.fileno()
 
+    def why_died(self, seen: str, last_output: str) -> str:
+        """Return how it ended, with the best of what it said itself.
+
+        Args:
+            seen: How its end looked from here.
+            last_output: The last line that it wrote.
+        """
+        if self.killed_why:
+            return seen
+        if self.lost_why:
+            return f"{self.lost_why}; {seen}"
+        code = self.process.returncode if self.process else None
+        return f"{seen}: {last_output}" if code and code > 0 and last_output else seen
+
     def _make_exchange(self, pair: QueuePair) -> Exchange:
         origin = self.origin
 

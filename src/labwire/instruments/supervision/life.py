@@ -15,11 +15,10 @@ from labwire.instruments.exchange.commands import CommandMaker
 from labwire.instruments.exchange.exchange import Exchange
 from labwire.instruments.status import Counts, State
 from labwire.instruments.supervision.incarnation import Incarnation, Links, Origin, why_ended
-from labwire.instruments.supervision.reporter import EventLimit
+from labwire.instruments.supervision.reporter import InstrumentReports
 from labwire.instruments.supervision.restart_policy import HOPELESS_CODES, RestartPolicy, is_hopeless, why_to_give_up
-from labwire.instruments.supervision.supervisor import Supervisor, Timer
+from labwire.instruments.supervision.supervisor import Supervisor, Timers
 from labwire.instruments.supervision.worker_output import WorkerOutput
-from labwire.wire.instrument_message import Command, CommandResponse
 
 TERMINATE_LIMIT_S = 2.0
 """How long a worker that did not end when asked may take to end after SIGTERM, before SIGKILL."""
@@ -77,9 +76,11 @@ class Life:
         self._policy = RestartPolicy(config)
         self._start_again = self._exited = self._buried = False
         self._failed_calls = 0
-        self._timers: list[Timer] = []
         self._output: WorkerOutput | None = None
-        self._limits = {kind: EventLimit() for kind in ("protocol_error", "late_response", "queue_full")}
+        self._reports = InstrumentReports(name, house.report, house.on_result)
+        self._report = self._reports.tell
+        self._timers = Timers(house.supervisor)
+        self._later = self._timers.call_later
 
     def ask_to_begin(self) -> None:
         """Start it, if it does not run; from any thread."""
@@ -100,17 +101,9 @@ class Life:
             self.state = state
             self.changed.notify_all()
 
-    def _later(self, delay_s: float, action: Callable[[], None]) -> None:
-        self._timers.append(self._house.supervisor.call_later(delay_s, action))
-
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-
     def _begin(self) -> None:
         if self.incarnation is None:
-            self._cancel_timers()
+            self._timers.cancel()
             self._policy.forget()
             self._has_begun(State.STARTING)
             self._launch()
@@ -163,23 +156,8 @@ class Life:
         def on_buried(incarnation: Incarnation, failed: int) -> None:
             post(lambda: self._is_buried(incarnation, failed))
 
-        on_result = self._tell_result if self._house.on_result else None
+        on_result = self._reports.tell_result if self._house.on_result else None
         return Links(self._report, on_ready, on_lost, on_buried, on_result)
-
-    def _report(self, kind: str, data: dict[str, Any]) -> None:
-        if kind in self._limits:
-            admitted = self._limits[kind].admit(data, time.monotonic())
-            if admitted is None:
-                return
-            data = admitted
-        self._house.report(kind, self._name, data)
-
-    def _tell_result(self, command: Command, response: CommandResponse, sent_s: float, done_s: float) -> None:
-        assert self._house.on_result
-        try:
-            self._house.on_result(self._name, command, response, sent_s, done_s)
-        except Exception:
-            _log.exception("on_result failed for %s of instrument %s", command.verb, self._name)
 
     def _is_ready(self, incarnation: Incarnation) -> None:
         if incarnation is not self.incarnation or self.state not in {State.STARTING, State.WAITING}:
@@ -254,7 +232,7 @@ class Life:
             self.changed.notify_all()
         if exchange.death is not None:
             return
-        self._cancel_timers()
+        self._timers.cancel()
         exchange.die("it was stopped" if stopping else why)
         # The standby does it; where a user's callback holds it up, callers do not wait for that.
         self._later(_FAIL_CALLERS_S, exchange.fail_callers)
@@ -274,7 +252,7 @@ class Life:
     def _end_if_over(self, incarnation: Incarnation) -> None:
         if not self._buried or (incarnation.process and not self._exited):
             return
-        self._cancel_timers()
+        self._timers.cancel()
         self._house.supervisor.unwatch(incarnation.pidfd)
         incarnation.clear()
         self.incarnation = None
@@ -290,18 +268,8 @@ class Life:
             return
         if incarnation.exchange.ledger.answered:
             self._policy.forget()
-        self.last_error = why = self._why_died(incarnation, code)
+        self.last_error = why = incarnation.why_died(self.last_error, self._output.last if self._output else "")
         self._died({"why": why, **data}, hopeless=code in HOPELESS_CODES and incarnation.ready_s is None)
-
-    def _why_died(self, incarnation: Incarnation, code: int | None) -> str:
-        """Return how it ended, with the best of what it said itself."""
-        if incarnation.killed_why:
-            return self.last_error
-        if incarnation.lost_why:
-            return f"{incarnation.lost_why}; {self.last_error}"
-        if code and code > 0 and self._output and self._output.last:
-            return f"{self.last_error}: {self._output.last}"
-        return self.last_error
 
     def _stopped(self, data: dict[str, Any]) -> None:
         self._set(State.STOPPED)
@@ -344,7 +312,7 @@ class Life:
         if self.state is State.STOPPING:
             return
         if incarnation is None:
-            self._cancel_timers()
+            self._timers.cancel()
             self.due_s = 0.0
             if self.state is State.BACKING_OFF or self.state is State.STARTING:
                 self._report("stopped", {"pid": None})
@@ -353,7 +321,7 @@ class Life:
                 self._begin()
             return
         waited_for = self.state is State.WAITING
-        self._cancel_timers()
+        self._timers.cancel()
         self.exchange = None
         self._set(State.STOPPING)
         if incarnation.exchange.death is not None:  # it has just died by itself, or is about to

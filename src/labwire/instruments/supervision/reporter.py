@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from labwire.bounded import BoundedQueue
+from labwire.wire.instrument_message import Command, CommandResponse
 
 DEPTH = 10_000
 
+_LIMITED = ("protocol_error", "late_response", "queue_full")
 MOST_PER_S = 20
 """Events of one kind that are told of one instrument in a second, for kinds that garbage can cause by the thousand."""
 
@@ -52,6 +55,34 @@ class Reporter:
             if (now_dropped := self._queue.statistics().dropped) != dropped:
                 _log.error("%d events of instruments were dropped: on_event is too slow", now_dropped - dropped)
                 dropped = now_dropped
+
+
+class InstrumentReports:
+    """What is told of one instrument: its events, of those that come by the thousand a part, and its results.
+
+    Args:
+        name: Name of the instrument.
+        report: Where its events go: kind, name, data.
+        on_result: Called with its name, each command and response, and when they were sent and done.
+    """
+
+    def __init__(self, name: str, report: OnEvent, on_result: Callable[..., None] | None) -> None:
+        self._name, self._report, self._on_result = name, report, on_result
+        self._limits = {kind: EventLimit() for kind in _LIMITED}
+
+    def tell(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell an event, unless there were too many of its kind in this second."""
+        admitted = self._limits[kind].admit(data, time.monotonic()) if kind in self._limits else data
+        if admitted is not None:
+            self._report(kind, self._name, admitted)
+
+    def tell_result(self, command: Command, response: CommandResponse, sent_s: float, done_s: float) -> None:
+        """Tell a result; what goes wrong in the callback is logged."""
+        try:
+            if self._on_result:
+                self._on_result(self._name, command, response, sent_s, done_s)
+        except Exception:
+            _log.exception("on_result failed for %s of instrument %s", command.verb, self._name)
 
 
 class EventLimit:

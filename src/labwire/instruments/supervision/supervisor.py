@@ -117,6 +117,24 @@ class Supervisor:
                 _do(action)
 
 
+class Timers:
+    """What is due for one of those that a supervisor watches; cancelled all together. On its thread only."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._timers: list[Timer] = []
+
+    def call_later(self, delay_s: float, action: Action) -> None:
+        """Run something after a while."""
+        self._timers.append(self._supervisor.call_later(delay_s, action))
+
+    def cancel(self) -> None:
+        """Let nothing happen that is still due."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+
 def _do(action: Action) -> None:
     try:
         action()
