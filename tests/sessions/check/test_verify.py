@@ -260,6 +260,24 @@ def test_images_of_a_run_are_counted_where_they_are(good: Path) -> None:
         assert images.shape == (5, 4, 3)
 
 
+def test_of_a_run_without_master_file_the_data_files_open(good: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    data = good.parent / "images"
+    data.mkdir()
+    for number in (1, 2, 3):  # the second was stored by a writer that died
+        with h5py.File(data / f"run_data_00000{number}.h5", "w") as file:
+            file["entry/data/data"] = np.full((2, 4, 3), number, "u2")
+    files = [str(data / f"run_data_00000{number}.h5") for number in (1, 3)]
+    line = {"run_number": 7, "images": 4, "files": files, "file_count": 2, "master_file": ""}
+    (good / "writer.disk2.jsonl").write_text(json.dumps(line) + "\n")
+    with open_session(good) as session:
+        assert [int(images[1].max()) for images in session.images.values()] == [1, 2, 3]
+    with h5py.File(data / "run_master.h5", "w") as file:  # somebody has finished it
+        file["entry/data/data"] = np.ones((6, 4, 3), "u2")
+    with open_session(good) as session:
+        assert [path.rpartition("/")[2] for path in session.images] == ["run_master.h5"]
+
+
 def test_images_that_are_not_there_are_missed(good: Path) -> None:
     data = note_run(good, 6, missing=2, failed=1)
     found = verify_session(good)

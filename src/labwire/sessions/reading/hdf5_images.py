@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from labwire.sessions.reading.hdf5 import load_h5py, stacks_in
-from labwire.sessions.reading.image_runs import runs_of
+from labwire.sessions.reading.image_runs import image_files_of
 
 _SUFFIXES = (".h5", ".nxs", ".hdf5")
 _USUAL = "entry/data/data"
@@ -68,7 +68,8 @@ class RecordedImages(Sequence[Any]):
 def images_in(folder: Path) -> dict[str, RecordedImages]:
     """Find the stacks of images of a session, by the path of their file; a file without one is left out.
 
-    They are the files in its folder, by their path in it, and the master files that its runs name, by their whole path.
+    They are the files in its folder, by their path in it, and the master files of its runs, by their whole path; of a
+    run without one, its data files.
 
     Raises:
         MissingExtraError: There are HDF5 files, and h5py is not installed.
@@ -78,11 +79,10 @@ def images_in(folder: Path) -> dict[str, RecordedImages]:
         with contextlib.suppress(OSError):  # being written, or damaged: the check tells
             if dataset := _find_stack(path):
                 found[path.relative_to(folder).as_posix()] = RecordedImages(path, dataset)
-    for _, run in runs_of(folder):
-        path = Path(run.master_file)
+    for path in image_files_of(folder):
         with contextlib.suppress(OSError):
-            if run.master_file and (dataset := _find_stack(path)):
-                found[run.master_file] = RecordedImages(path, dataset)
+            if dataset := _find_stack(path):
+                found[str(path)] = RecordedImages(path, dataset)
     return found
 
 

@@ -62,6 +62,27 @@ def runs_of(folder: Path) -> Iterator[tuple[str, RunNote]]:
                     yield path.stem, msgspec.json.decode(line, type=RunNote)
 
 
+def image_files_of(folder: Path) -> Iterator[Path]:
+    """Yield the files that show the images of a session's runs: the master file of each, or else its data files.
+
+    A run has no master file if its writer was killed and nobody has finished the file since, or if none was wanted.
+    Its data files are then those that its writers noted, and those beside them with the same name and other numbers.
+    """
+    by_run: dict[tuple[int, str], list[RunNote]] = {}
+    for _, run in runs_of(folder):
+        if run.is_writers:
+            by_run.setdefault((run.run_number, run.run_name), []).append(run)
+    for notes in by_run.values():
+        noted = {path for note in notes for path in _files_of(note)}
+        masters = {Path(note.master_file) for note in notes if note.master_file}
+        beside: set[Path] = set()
+        for start in {path.parent / match[1] for path in noted if (match := _NUMBERED.fullmatch(path.name))}:
+            masters.add(start.with_name(f"{start.name.removesuffix('_data_')}_master.h5"))
+            beside.update(start.parent.glob(f"{glob.escape(start.name)}*.h5"))
+        there = [path for path in sorted(masters) if path.is_file()]
+        yield from there or (path for path in sorted(noted | beside) if path.is_file())
+
+
 def check_runs(folder: Path, known: Manifest | None = None) -> RunsFound:
     """Open the images' files of all runs of a session, and count.
 
@@ -143,6 +164,7 @@ class _Untold(NamedTuple):
         if self.unfinished:
             said += f"; what it did not finish holds {sum(map(count_unfinished, self.unfinished))}: "
             said += ", ".join(map(str, self.unfinished))
+            said += f"; `labwire images repair {self.unfinished[0].parent}` finishes what can be"
         return said
 
 
