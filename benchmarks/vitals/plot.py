@@ -66,7 +66,8 @@ def _curve(axis: Any, values: Sequence[Value]) -> None:
     axis.plot([0, 1], [0, 1], color="0.8")
     axis.plot([mean for mean, _, _ in points], [share for _, share, _ in points], "o-", color=_TOLD)
     for mean, share, count in points:
-        axis.annotate(f"{count}", (mean, share), fontsize=7, xytext=(4, -9), textcoords="offset points")
+        beside = (4, -9) if mean < 0.97 else (-9, -18)  # what is nearly 1 would leave the diagram
+        axis.annotate(f"{count}", (mean, share), fontsize=7, xytext=beside, textcoords="offset points")
     axis.axvline(GATE, color=_AIM, linewidth=1)
     _label(
         axis, "what confidence is worth (red: below it is withheld)", "confidence", f"share within {RIGHT_BPM:g} bpm"
@@ -101,7 +102,7 @@ def _cost(axis: Any, films: Sequence[Seen]) -> None:
 
 def _telling(films: Sequence[Seen], empty: Sequence[Seen]) -> list[Seen]:
     """Return an easy film, a hard one and one without a pulse."""
-    by_share = sorted(films, key=lambda seen: abs(len(seen.told(seen.pulse)) / max(1, len(seen.pulse)) - 0.6))
+    by_share = sorted(films[1:], key=lambda seen: abs(len(seen.told(seen.pulse)) / max(1, len(seen.pulse)) - 0.6))
     return [*films[:1], *by_share[:1], *empty[-1:]]
 
 
@@ -109,7 +110,7 @@ def _course(axis: Any, seen: Seen) -> None:
     told = seen.told(seen.pulse)
     withheld = [value for value in seen.pulse if value.confidence < GATE]
     if seen.pulse and np.isfinite(seen.pulse[0].truth):
-        axis.plot([v.time_s for v in seen.pulse], [v.truth for v in seen.pulse], color="black", label="truth")
+        axis.plot([v.time_s for v in seen.pulse], [v.truth for v in seen.pulse], color="black", label="truth", zorder=3)
     axis.plot([v.time_s for v in withheld], [v.value for v in withheld], ".", color=_WITHHELD, label="withheld")
     axis.plot([v.time_s for v in told], [v.value for v in told], ".", color=_TOLD, label="told")
     axis.set_ylim(40, 180)

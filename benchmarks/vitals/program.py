@@ -64,7 +64,8 @@ def run_program(camera: Camera, photo: str) -> Ran:
         options = [f"--file_ipc_base_directory={folder}/out", "--file_ipc_max_frame_count=300", "--headless"]
         with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
             if not server.asked.wait(_LIMIT_S):
-                raise RuntimeError("physiology_server did not ask for pictures")
+                process.kill()
+                raise RuntimeError(f"physiology_server did not ask for pictures: {process.communicate()[1]}")
             time.sleep(min(_WARM_S, camera.seconds))
             watch, used_s, sent = LoadWatch(), cpu_s(process.pid), server.sent
             time.sleep(camera.seconds)

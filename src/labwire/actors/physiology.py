@@ -18,7 +18,7 @@ from labwire.vitals.monitor import VitalsMonitor
 
 _log = logging.getLogger(__name__)
 
-_DEPTH = 30  # half a second of a fast camera: looking for a face takes much longer than following it
+_DEPTH = 60  # a second of a fast camera: looking for a face takes much longer than following it
 _DEPTH_BYTES = 64 << 20
 _CLOSE_S = 30.0
 

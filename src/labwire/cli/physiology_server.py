@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LINE_S = 0.2
-_DEPTH = 16
+_DEPTH = 60  # a second of a fast camera
+_TROUBLE = frozenset(StatusCode) - {StatusCode.OK, StatusCode.PROCESSING_NOT_STARTED}
+"""What the pictures do not show: the disk, the camera, the clock."""
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -95,6 +97,7 @@ class Server:
         self._fast = bool(video) and not _is_url(video) and not value_of(given, "realtime")
         self._newest_us = 0
         self._failure = ""
+        self._status: Status | None = None
         self._line: VitalsLine | None = None
 
     def run(self) -> int:
@@ -211,7 +214,7 @@ class Server:
     def _on_source(self, files: FileBackend, kind: str, data: dict[str, Any]) -> None:
         if kind == "failed":
             again_s: float | None = data["retry_in_s"]
-            _log.error("%s; %s", data["reason"], "given up" if again_s is None else f"tried again in {again_s:g} s")
+            _log.info("%s; %s", data["reason"], "given up" if again_s is None else f"tried again in {again_s:g} s")
             files.alarm(StatusCode.CAMERA_FAILED, data["reason"])
             self._failure = data["reason"] if again_s is None else ""
         elif kind == "opened":
@@ -219,13 +222,16 @@ class Server:
             files.clear(StatusCode.CAMERA_FAILED)
 
     def _on_file_event(self, kind: str, data: dict[str, Any]) -> None:
-        level = logging.INFO if kind in {"written", "recovered", "lock_free", "volume"} else logging.WARNING
-        _log.log(level, "file backend: %s %s", kind, data)
+        _log.info("file backend: %s %s", kind, data)
 
     def _on_status(self, status: Status, _stamp_us: int) -> None:
         if self._line:
             self._line.take_status(status.message)
-        _log.debug("status %d: %s", status.code, status.message)
+        if status != self._status:
+            self._status = status
+            # What a person in front of the camera can change is on the live line.
+            level = logging.WARNING if status.code in _TROUBLE else logging.INFO
+            _log.log(level, "status %d: %s", status.code, status.message)
 
     def _sum_up(self, feed: PictureFeed, files: FileBackend, physiology: Physiology) -> None:
         counted, read, measured = files.counters(), feed.counters(), physiology.counters()

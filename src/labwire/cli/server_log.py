@@ -1,4 +1,4 @@
-"""Where ``physiology_server`` logs: into a file of its own, and to standard error if asked."""
+"""Where ``physiology_server`` logs: into a file of its own; warnings to standard error too, and all of it if asked."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from labwire.cli.vitals_line import show_line
 from labwire.errors import ResourceError
 
 _KEPT = 20
+_BRIEF = f"{PROGRAM}: %(message)s"
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -25,7 +26,7 @@ def logging_to(folder: Path, *, debug: bool, stderr: bool) -> Generator[Path]:
     Args:
         folder: Where log files are; the oldest beyond twenty are removed.
         debug: Log what debugging needs.
-        stderr: Log to standard error as well.
+        stderr: Log all of it to standard error as well; False: only what a person must know.
 
     Raises:
         ResourceError: There is no place for a log file.
@@ -41,14 +42,16 @@ def logging_to(folder: Path, *, debug: bool, stderr: bool) -> Generator[Path]:
             "another place",
             path=str(path),
         ) from error
-    if stderr:
-        handlers.append(_TerminalHandler())
+    terminal = _TerminalHandler()
+    if not stderr:
+        terminal.setLevel(logging.WARNING)
+    handlers.append(terminal)
     logger = logging.getLogger("labwire")
     level, propagate = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
     for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.setFormatter(logging.Formatter(_BRIEF if handler is terminal and not stderr else _FORMAT))
         logger.addHandler(handler)
     try:
         yield path

@@ -20,6 +20,7 @@ _log = logging.getLogger(__name__)
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 8.0
 _CLOSE_S = 5.0
+_DEPTH_BYTES = 64 << 20
 
 
 class FeedCounters(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class PictureFeed:
 
     Args:
         source: What to read; the feed opens and closes it.
-        depth: Most pictures that wait.
+        depth: Most pictures that wait; fewer if they have more than 64 MiB together.
         policy: What happens when that many wait.
         format: ``jpeg``, ``bgr`` or ``gray``: pictures are handed over in this format; see `set_format`.
         quality: Quality of JPEG that is made here.
@@ -71,7 +72,9 @@ class PictureFeed:
         first_retry_s: float = FIRST_RETRY_S,
     ) -> None:
         self._source = source
-        self._queue = BoundedQueue[Picture](depth, policy)
+        self._queue = BoundedQueue[Picture](
+            depth, policy, depth_bytes=_DEPTH_BYTES, size_of=lambda picture: len(picture.data)
+        )
         self._quality, self._once = quality, once
         self._on_event = on_event
         self._first_retry_s = self._retry_s = first_retry_s

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 _OPEN_S, _SILENT_S = 10.0, 5.0
-_WAITING = 4
+_WAITING, _WAITING_BYTES = 30, 32 << 20  # half a second of a fast camera, while whoever reads is busy
 _SLICE_S = 0.05
 _CLOSE_S = 0.05
 # Pictures are wanted as they come; what a decoder would buffer only makes them late.
@@ -198,7 +198,9 @@ class _Connection:
     """One connection, read in a thread of its own: FFmpeg's read cannot be ended from outside, and no close waits."""
 
     def __init__(self, run: Callable[[_Connection], None]) -> None:
-        self.queue = BoundedQueue[Picture](_WAITING, "drop_old")
+        self.queue = BoundedQueue[Picture](
+            _WAITING, "drop_old", depth_bytes=_WAITING_BYTES, size_of=lambda picture: len(picture.data)
+        )
         self.failure = "has ended"
         self.closing = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(run,), name="labwire-stream", daemon=True)
