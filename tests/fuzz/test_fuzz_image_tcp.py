@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.fuzz.fuzzing import Fuzzing
 from tests.wire.tcp_peers import RUN, ack, frame
 
-HERE = Path(__file__).parent
-VECTORS = HERE.parent / "vectors"
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def conversations() -> Iterator[bytes]:
@@ -39,26 +35,6 @@ def conversations() -> Iterator[bytes]:
     yield b'\xff\0\0\0{"run_number":7,"run_name":"x","socket_number":1,"processed_images":2,"ok":true}'
 
 
-def test_nothing_breaks_the_image_stream(tmp_path: Path, seed: int, soak: Callable[[int, int], int]) -> None:
-    pytest.importorskip("atheris", reason="no fuzzer for this system: pip install atheris")
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    for number, data in enumerate(conversations()):
-        (corpus / str(number)).write_bytes(data)
-    options = [
-        f"-runs={soak(6_000, 1_000_000)}",
-        f"-seed={seed % 2**31 + 1}",
-        "-max_len=2048",
-        "-print_final_stats=1",
-    ]
-    run = subprocess.run(
-        [sys.executable, str(HERE / "fuzz_image_tcp.py"), *options, f"-artifact_prefix={tmp_path}/", str(corpus)],
-        cwd=HERE.parents[1],
-        env={"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        timeout=soak(50, 1700),
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert "stat::number_of_executed_units" in run.stderr
+def test_nothing_breaks_the_image_stream(fuzz: Fuzzing) -> None:
+    inputs = {str(number): data for number, data in enumerate(conversations())}
+    fuzz.run("fuzz_image_tcp", inputs, runs=6_000, soak_runs=1_000_000, max_bytes=2048)
