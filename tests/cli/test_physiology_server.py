@@ -158,6 +158,19 @@ def test_logs_go_to_standard_error_too_if_asked(clip: Path, capsys: pytest.Captu
     assert "DEBUG labwire.file_backend.pictures: wrote frame" in told
 
 
+def test_a_person_at_the_terminal_hears_of_what_a_camera_cannot_show(
+    clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    motion_jpeg(clip, jpegs(90))
+    serve(start(f"--input_video_path={clip}", "--file_ipc_compress_frames=false"))
+    told = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("physiology_server: compress_frames is false") for line in told)
+    assert any(
+        re.match(r"physiology_server: frames are kept without a limit: \d+\.\d GB per hour", line) for line in told
+    )
+    assert not any("No face" in line for line in told)
+
+
 def test_what_is_wrong_ends_it_at_once(tmp_path: Path, clip: Path) -> None:
     with pytest.raises(DeviceError, match="no file"):
         serve(start("--input_video_path=gone.mp4"))
