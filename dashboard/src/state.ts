@@ -137,6 +137,11 @@ export const warnings = computed<Warning[]>(() => {
   for (const one of instruments.value) {
     if (BAD_INSTRUMENT.has(one.state) && !deaths.value.has(one.name)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", level: "bad" });
   }
+  for (const { topic, payload } of newest.value.values()) {
+    const lives = actors.value?.some((one) => one.name === payload.name && one.state === "running");
+    if (topic.startsWith("writer.") && payload.state === "connecting" && lives)
+      found.push({ text: `${String(payload.name)} looks for its detector at ${String(payload.address)}`, page: "images", level: "warn" });
+  }
   for (const [name, why] of deaths.value)
     if (!found.some((one) => one.text.startsWith(`${name}:`))) found.push({ text: `${name} died: ${why}`, page: "overview", level: "bad" });
   const state = recorder.value;

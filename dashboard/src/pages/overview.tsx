@@ -30,6 +30,10 @@ function levelOf(state: string, error: string): Level {
   return BAD_INSTRUMENT.has(state) || error || state === "silent" ? "bad" : "idle";
 }
 
+function levelOfPart(state: string): Level {
+  return state === "unreachable" ? "bad" : state === "connecting" ? "warn" : "good";
+}
+
 /** What a part makes per second: images as it tells itself, else messages as the topics tell; that it tells is none. */
 function rateOf(name: string): string {
   const part = partOf(name)?.payload;
@@ -51,15 +55,17 @@ function partOf(name: string): Message | undefined {
 function rows(): Row[] {
   const found: Row[] = (actors.value ?? []).map((actor) => {
     const part = partOf(actor.name)?.payload;
+    // A process that runs is not all of it: a writer may look for its detector.
+    const own = actor.state === "running" && typeof part?.state === "string" ? part.state : "";
     return {
       kind: kindOf(actor.actor_class),
       name: actor.name,
-      state: actor.state,
-      level: deaths.value.has(actor.name) ? "bad" : levelOf(actor.state, actor.last_error),
+      state: own || actor.state,
+      level: deaths.value.has(actor.name) ? "bad" : own ? levelOfPart(own) : levelOf(actor.state, actor.last_error),
       rate: rateOf(actor.name),
       dropped: typeof part?.dropped === "number" ? part.dropped : null,
       restarts: actor.restarts,
-      error: actor.state === "running" && !actor.restarts ? "" : actor.last_error,
+      error: actor.state === "running" && !actor.restarts ? String(part?.last_error ?? "") : actor.last_error,
       details: { ...actor, ...(part ?? {}) },
       service: "actors",
     };

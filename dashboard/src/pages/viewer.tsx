@@ -116,7 +116,7 @@ export function Viewer({ topic }: { topic: string }) {
         </div>
       </div>
       <div class="picture" ref={frame}>
-        <canvas ref={screen} tabIndex={0} role="img" aria-label={`Live picture ${topic}. Arrow keys pan, plus and minus zoom.`} data-frames="0" />
+        <canvas ref={screen} tabIndex={0} role="img" aria-label={`Live picture ${topic}. Arrow keys pan, plus and minus zoom; while Region is pressed, arrow keys move the region, with shift they size it.`} data-frames="0" />
         {!info.value && !failure.value && <p class="none">No picture yet{topic.startsWith("preview.") && ": it comes with a run"}</p>}
         {failure.value && <p class="error over">{failure.value}</p>}
       </div>
@@ -373,12 +373,28 @@ class Stage {
     this.draw();
   }
 
+  /** Move the region by a step, or size it. The first key puts one into the middle. */
+  private moveRegion([x, y]: [number, number], sizes: boolean): void {
+    const { width, height } = this.own;
+    const old = this.region;
+    if (!old) {
+      const side = Math.max(1, Math.round(Math.min(width, height) / 4));
+      this.region = { x: Math.round((width - side) / 2), y: Math.round((height - side) / 2), width: side, height: side };
+      return;
+    }
+    const within = (value: number, low: number, high: number) => Math.max(low, Math.min(high, value));
+    this.region = sizes
+      ? { ...old, width: within(old.width + x, 1, width - old.x), height: within(old.height + y, 1, height - old.y) }
+      : { ...old, x: within(old.x + x, 0, width - old.width), y: within(old.y + y, 0, height - old.height) };
+  }
+
   private key(event: KeyboardEvent): void {
-    const pan: Record<string, [number, number]> = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
-    const by = pan[event.key];
+    const steps: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    const by = steps[event.key];
     if (by) {
       const view = this.view ?? this.fitted();
-      this.view = { ...view, x: view.x + by[0], y: view.y + by[1] };
+      if (this.controls.selecting.peek() && this.own.width) this.moveRegion(by, event.shiftKey);
+      else this.view = { ...view, x: view.x - 40 * by[0], y: view.y - 40 * by[1] };
       this.draw();
     } else if (event.key === "+") this.zoom(1.5);
     else if (event.key === "-") this.zoom(1 / 1.5);

@@ -18,8 +18,8 @@ class Figures(NamedTuple):
     """Newest payload of topics, by topic."""
     actors: Sequence[Any]
     instruments: Sequence[Any]
-    cameras: Sequence[str]
-    """Names in the rig file: they are shown before they have sent anything."""
+    parts: Mapping[str, Sequence[str]]
+    """Names in the rig file, by the kinds of `PARTS`: they are shown before they have sent anything."""
     up: bool
     """Whether the rig answers."""
     browsers: int
@@ -54,7 +54,31 @@ _ROWS = (
     _Row("labwire_recording_dropped", "Messages not written.", "recorder.state", "dropped", is_counter=True),
     _Row("labwire_disk_free_bytes", "Free where recordings go.", "recorder.state", "free_bytes"),
 )
-_CAMERA = (("read", "Pictures read."), ("dropped", "Pictures dropped."), ("failures", "Failures."))
+_PARTS = {
+    "camera": (
+        _Row("read", "Pictures read.", "camera.{}", "read", is_counter=True),
+        _Row("dropped", "Pictures dropped.", "camera.{}", "dropped", is_counter=True),
+        _Row("failures", "Failures.", "camera.{}", "failures", is_counter=True),
+    ),
+    "detector": (
+        _Row("runs", "Runs that ended.", "detector.{}.state", "runs", is_counter=True),
+        _Row("run_images", "Images of the run, or of the last one.", "detector.{}.state", "done_images"),
+        _Row("run_acknowledged", "Images of it that writers have.", "detector.{}.state", "acknowledged"),
+        _Row("run_waiting", "Images of it that wait for an answer.", "detector.{}.state", "waiting"),
+        _Row("run_failed", "Images of it that a writer could not store.", "detector.{}.state", "failed"),
+        _Row("run_dropped", "Images of it that were never sent.", "detector.{}.state", "dropped"),
+    ),
+    "writer": (
+        _Row("images", "Images stored.", "writer.{}.state", "images", is_counter=True),
+        _Row("stored_bytes", "Bytes of them.", "writer.{}.state", "stored_bytes", is_counter=True),
+        _Row("failed", "Images not stored.", "writer.{}.state", "failed", is_counter=True),
+        _Row("missing", "Images of ended runs in no file.", "writer.{}.state", "missing", is_counter=True),
+        _Row("waiting", "Images that wait for the disk.", "writer.{}.state", "waiting_images"),
+        _Row("connected", "Connections.", "writer.{}.state", "connected"),
+    ),
+}
+PARTS = tuple(_PARTS)
+"""Kinds of parts that have metrics of their own; their tables in a rig file are named so, with an s."""
 _INSTRUMENT = (
     ("ok", "Commands answered."),
     ("failed", "Commands that failed."),
@@ -85,11 +109,13 @@ def _metrics(figures: Figures) -> Iterator[Metric]:
     for row in _ROWS:
         family = CounterMetricFamily if row.is_counter else GaugeMetricFamily
         yield family(row.name, row.help, value=_number(figures.kept.get(row.topic, {}), row.field))
-    for key, text in _CAMERA:
-        metric = CounterMetricFamily(f"labwire_camera_{key}", text, labels=["camera"])
-        for name in figures.cameras:
-            metric.add_metric([name], _number(figures.kept.get(f"camera.{name}", {}), key))
-        yield metric
+    for kind, rows in _PARTS.items():
+        for row in rows:
+            family = CounterMetricFamily if row.is_counter else GaugeMetricFamily
+            metric = family(f"labwire_{kind}_{row.name}", row.help, labels=[kind])
+            for name in figures.parts.get(kind, ()):
+                metric.add_metric([name], _number(figures.kept.get(row.topic.format(name), {}), row.field))
+            yield metric
     actors = GaugeMetricFamily("labwire_actor_running", "1 while it runs.", labels=["actor"])
     restarts = CounterMetricFamily("labwire_actor_restarts", "Starts after a death.", labels=["actor"])
     for actor in figures.actors:

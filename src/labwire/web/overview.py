@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labwire.client.rig import Rig
@@ -25,13 +25,15 @@ class Overview:
         rig: The rig.
         feed: The bus.
         live: Counts what browsers were sent.
-        cameras: Names of the cameras in the rig file.
+        parts: Names of the cameras, detectors and writers in the rig file, by kind.
         instruments: Whether the rig has instruments.
     """
 
-    def __init__(self, rig: Rig, feed: Feed, live: Live, *, cameras: Sequence[str], instruments: bool) -> None:
+    def __init__(
+        self, rig: Rig, feed: Feed, live: Live, *, parts: Mapping[str, Sequence[str]], instruments: bool
+    ) -> None:
         self._rig, self._feed, self._live = rig, feed, live
-        self._cameras, self._has_instruments = list(cameras), instruments
+        self._parts, self._has_instruments = parts, instruments
 
     def health(self) -> Answer:
         """Say that the web server works."""
@@ -55,7 +57,7 @@ class Overview:
             kept={topic: item.payload for topic, item in self._feed.kept.copy().items()},
             actors=actors or (),
             instruments=self._instruments(),
-            cameras=self._cameras,
+            parts=self._parts,
             up=actors is not None,
             browsers=self._feed.browsers,
             live_frames=self._live.sent_frames,

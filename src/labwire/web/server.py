@@ -19,6 +19,7 @@ from labwire.web.app import Application
 from labwire.web.feed import Feed
 from labwire.web.gate import Gate
 from labwire.web.live import Live
+from labwire.web.metrics import PARTS
 from labwire.web.overview import Overview
 from labwire.web.settings import WebSettings
 
@@ -71,7 +72,7 @@ class WebServer:
                 rig,
                 self.feed,
                 self.live,
-                cameras=list(rig_config.get("cameras", {})),
+                parts={kind: list(rig_config.get(f"{kind}s", {})) for kind in PARTS},
                 instruments=bool(rig_config.get("instruments")),
             ),
             url=settings.url,
