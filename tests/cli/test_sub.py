@@ -109,6 +109,14 @@ def test_stats_for_people_are_a_table(capsys: pytest.CaptureFixture[str]) -> Non
     assert "2 messages dropped here" in out
 
 
+def test_who_sees_empty_tables_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwire.cli.sub_stats._INTERVAL_S", 0.01)
+    told: list[str] = []
+    silent = cast("Any", FakeSubscription([]))
+    show_stats(silent, as_json=True, limit_s=0.2, on_quiet=lambda: told.append("quiet"))
+    assert told == ["quiet"]
+
+
 def test_a_long_table_says_what_it_leaves_out() -> None:
     stream = io.StringIO()
     rows = [TopicRate(f"t{n}", 1.0, 1.0, 1, 0) for n in range(50)]

@@ -55,15 +55,19 @@ def sub(
     with connection.connect() as rig:
         if sys.stderr.isatty():
             remark(f"labwire: listening at {connection.address} to {', '.join(prefixes).strip() or 'everything'}")
+
+        def tell() -> None:
+            _say_what_there_is(rig, prefixes)
+
         if stats:
             from labwire.cli.sub_stats import show_stats
 
             with rig.subscribe(*prefixes, decode=False, count_gaps=True) as parts:
-                show_stats(parts, as_json=connection.json, limit_s=limit_s, limit=count)
+                show_stats(parts, as_json=connection.json, limit_s=limit_s, limit=count, on_quiet=tell)
             return
         with rig.subscribe(*prefixes, last=last, on_malformed=_unreadable) as messages:
             try:
-                for message in take(messages, limit_s, count, on_quiet=lambda: _say_what_there_is(rig, prefixes)):
+                for message in take(messages, limit_s, count, on_quiet=tell):
                     _show(message, as_json=connection.json, raw=raw)
             finally:  # after Ctrl-C as well
                 _say_what_was_lost(messages)

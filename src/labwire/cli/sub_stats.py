@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from labwire.bus.subscription import Subscription
 
 _INTERVAL_S = 1.0
+_QUIET_TURNS = 3
 _SHOWN_TOPICS = 40
 _Print = Callable[[list["TopicRate"], int], None]
 
@@ -85,10 +86,23 @@ def _has_number(parts: list[bytes]) -> bool:
 
 
 def show_stats(
-    parts: Subscription[list[bytes]], *, as_json: bool, limit_s: float = math.inf, limit: int | None = None
+    parts: Subscription[list[bytes]],
+    *,
+    as_json: bool,
+    limit_s: float = math.inf,
+    limit: int | None = None,
+    on_quiet: Callable[[], None] = lambda: None,
 ) -> None:
-    """Print rates each second until the time is up or enough messages have come."""
-    counter, taken = RateCounter(), 0
+    """Print rates each second until the time is up or enough messages have come.
+
+    Args:
+        parts: What comes.
+        as_json: Print JSON.
+        limit_s: When the time is up.
+        limit: How many messages are enough.
+        on_quiet: Called once if at first none come for `_QUIET_TURNS` seconds.
+    """
+    counter, taken, turns = RateCounter(), 0, 0
     end_s = time.monotonic() + limit_s
     with _printer(as_json=as_json) as show:
         began_s = time.monotonic()
@@ -98,7 +112,9 @@ def show_stats(
             now_s = time.monotonic()
             rows = counter.take(max(now_s - began_s, 1e-3), _missed_by_topic(parts))
             show(rows, parts.statistics().dropped)
-            began_s = now_s
+            began_s, turns = now_s, turns + 1
+            if not taken and turns == _QUIET_TURNS:
+                on_quiet()
 
 
 def _count_until(parts: Subscription[list[bytes]], counter: RateCounter, end_s: float, limit: int | None) -> int:
