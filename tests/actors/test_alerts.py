@@ -39,6 +39,14 @@ def test_a_notification_is_sent() -> None:
         assert (raised["alert"], raised["about"], raised["cause"]["why"]) == ("died", "instrument.died", "gone")
 
 
+def test_the_death_of_a_worker_is_told_of_its_instrument() -> None:
+    with bench(on="worker.died", notify="alert.raised") as alerts:
+        alerts.notify("instrument.died", instrument="DMM1", why="gone")
+        alerts.notify("instrument.restarted", instrument="DMM1")
+        (raised,) = alerts.notified("alert.raised")
+        assert raised["about"] == "instrument.died"
+
+
 def test_a_command_gets_what_happened(tmp_path: Path) -> None:
     with bench(tmp_path, command=[sys.executable, "-c", NOTE, "told.txt"]) as alerts:
         alerts.notify("instrument.died", instrument="DMM1", raw=b"\x00\xff", odd={1: "one"})

@@ -8,6 +8,8 @@ from msgspec import Meta
 
 from labwire.strict import Strict
 
+_WORKER, _INSTRUMENT = "worker.", "instrument."
+
 
 class AlertConfig(Strict, kw_only=True):
     """What is done when something happens: one table ``[alerts.NAME]``.
@@ -17,7 +19,8 @@ class AlertConfig(Strict, kw_only=True):
     """
 
     on: tuple[str, ...] | str
-    """First letters of the subjects that it is for, as "instrument.died" or ["actor.died", "recording.failed"]."""
+    """First letters of the subjects that it is for, as "instrument.died" or ["actor.died", "recording.failed"]. What
+    happens to the worker of an instrument is told of the instrument, and "worker.died" hears it as well."""
     command: tuple[str, ...] = ()
     """Program and arguments, as ["notify-send", "The rig needs you"]."""
     notify: str = ""
@@ -30,7 +33,9 @@ class AlertConfig(Strict, kw_only=True):
     @property
     def subjects(self) -> tuple[str, ...]:
         """What it is for, as prefixes."""
-        return (self.on,) if isinstance(self.on, str) else self.on
+        said = (self.on,) if isinstance(self.on, str) else self.on
+        of_workers = [one.removeprefix(_WORKER) for one in said if one.startswith(_WORKER)]
+        return *said, *(f"{_INSTRUMENT}{one}" for one in of_workers)
 
     def __post_init__(self) -> None:
         if not self.subjects or not all(self.subjects):
