@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import zmq
@@ -16,10 +15,10 @@ demo = true
 """
 
 
-@pytest.fixture
-def pupil_like_rig(tmp_path: Path) -> Iterator[RunningRig]:
-    """A rig that looks like Pupil Core to its clients."""
-    with running_rig(tmp_path, PUPIL_LIKE) as rig:
+@pytest.fixture(scope="module")
+def pupil_like_rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
+    """A rig that looks like Pupil Core to its clients, which come one after the other."""
+    with running_rig(tmp_path_factory.mktemp("rig"), PUPIL_LIKE) as rig:
         yield rig
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pupil_labs.pupil_core_network_client import BackgroundSubscription, Device, Message, Subscription
+from pupil_labs.pupil_core_network_client import BackgroundSubscription, Device, Subscription
 
 from labwire import __version__
 from tests.interop.conftest import PUPIL_LIKE
+from tests.interop.pupil_client import LIMIT_MS, next_of
 from tests.rig_fixture import RunningRig, running_rig
 
-LIMIT_MS = 10_000
 HASTY_TURNS = 10
 
 pytestmark = pytest.mark.usefixtures("foreign_context")
@@ -29,16 +29,6 @@ def device(pupil_like_rig: RunningRig) -> Iterator[Device]:
     device = Device(port=pupil_like_rig.port)
     yield device
     device.disconnect()
-
-
-def next_of(subscription: Subscription, topic: str) -> Message:
-    """Return the next message of a topic; the client's own subscription gives None when the time is up."""
-    deadline = time.monotonic() + LIMIT_MS / 1000
-    while time.monotonic() < deadline:
-        message = subscription.recv_new_message(timeout_ms=LIMIT_MS)
-        if message and message.topic == topic:
-            return message
-    pytest.fail(f"no {topic} within {LIMIT_MS} ms")
 
 
 @contextmanager

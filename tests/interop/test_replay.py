@@ -9,15 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from pupil_labs.pupil_core_network_client import Device, Message, Subscription
+from pupil_labs.pupil_core_network_client import Device
 
 from labwire.clock import RigClock, monotonic_s
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.record.recording import SessionRecorder
+from tests.interop.pupil_client import LIMIT_MS, next_of
 from tests.rig_fixture import RunningRig, running_rig
 from tests.sessions.making import datum, picture_parts
-
-LIMIT_MS = 10_000
 
 pytestmark = pytest.mark.usefixtures("foreign_context")
 
@@ -61,15 +60,6 @@ def device(replay: RunningRig) -> Iterator[Device]:
     device = Device(port=replay.port)
     yield device
     device.disconnect()
-
-
-def next_of(subscription: Subscription, topic: str) -> Message:
-    deadline = time.monotonic() + LIMIT_MS / 1000
-    while time.monotonic() < deadline:
-        message = subscription.recv_new_message(timeout_ms=LIMIT_MS)
-        if message and message.topic == topic:
-            return message
-    pytest.fail(f"no {topic} within {LIMIT_MS} ms")
 
 
 def test_eyes(device: Device) -> None:
