@@ -129,7 +129,10 @@ async function start(): Promise<void> {
     history.replaceState(null, "", "#/overview");
     await login(token).catch(() => (needsToken.value = true));
   }
-  addEventListener("hashchange", () => (route.value = readRoute()));
+  addEventListener("hashchange", () => {
+    route.value = readRoute();
+    scrollTo(0, 0);
+  });
   const first = await fetch("/api/actors/list").catch(() => null);
   if (first?.status === 401) needsToken.value = true;
   else connect();
