@@ -66,15 +66,18 @@ class CallFuture(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """Return the value, or raise the error; see `concurrent.futures.Future`."""
-        if self.help_out is not None and not self.done():
-            self.help_out()
+        self._help_out_if_due()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error, None if there is none; see `concurrent.futures.Future`."""
-        if self.help_out is not None and not self.done():
-            self.help_out()
+        self._help_out_if_due()
         return super().exception(timeout)
+
+    def _help_out_if_due(self) -> None:
+        help_out = self.help_out  # read once: it is taken away when the answer comes, at any moment
+        if help_out is not None and not self.done():
+            help_out()
 
 
 class FutureCall(Call):
