@@ -122,14 +122,17 @@ def test_only_what_is_open_is_asked() -> None:
 def test_a_person_answers(tmp_path: Path) -> None:
     with on_a_terminal([sys.executable, "-m", "labwire", "init"], env=environment(tmp_path), cwd=tmp_path) as terminal:
         for question, answer in (
-            ("name of the rig", "bench"),
+            ("name of the rig", "my bench"),
+            ("is not a name", "bench"),
             ("eye tracker", "simulated"),
             ("camera", ""),
             ("folder for recordings", "none"),
             ("an instrument", "oops"),
-            ("NAME=DRIVER", "DMM1=simulated_multimeter"),
+            ("NAME=DRIVER", "DMM1=simulated_multimetre"),
+            ("did you mean 'simulated_multimeter'", "DMM1=simulated_multimeter"),
             ("an instrument", ""),
-            ("networks", ""),
+            ("networks", "y"),
+            ("is not a network", ""),
         ):
             terminal.wait_for(question)
             terminal.type(f"{answer}\n")

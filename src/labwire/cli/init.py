@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from cyclopts import Parameter
@@ -13,8 +13,10 @@ from cyclopts import Parameter
 from labwire.cli.connection import JsonFlag
 from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.program import program_name
-from labwire.errors import LabwireError, StateError
+from labwire.errors import ConfigError, LabwireError, StateError
 from labwire.rig.new_rig import DEMO, NONE, SIMULATED, NewRig, check_text, name_from, parse_instrument, rig_text
+from labwire.rig.rig_classes import check_classes
+from labwire.rig.rig_file import parse_rig
 from labwire.rig.rig_file import schema as rig_schema
 
 SCHEMA_FILE = "rig.schema.json"
@@ -65,7 +67,7 @@ def init(  # noqa: PLR0913 - each option answers one question
     new = NewRig(name=name_from(rig.absolute().parent.name))
     new = msgspec.structs.replace(new, **{key: value for key, value in said.items() if value is not None})
     if sys.stdin.isatty() and not yes:
-        new = ask(new, {key for key, value in said.items() if value is None})
+        new = ask(new, {key for key, value in said.items() if value is None}, check=lambda new: _check(new, rig))
     _write(rig, new, schema=schema)
     if json:
         write_json({"file": str(rig), "name": new.name})
@@ -73,13 +75,19 @@ def init(  # noqa: PLR0913 - each option answers one question
         write_line(f"{rig} is written; start it with: {program_name()} run {rig}")
 
 
-def ask(new: NewRig, open_questions: set[str], read: Callable[[str], str] = input) -> NewRig:
-    """Ask what is open; an empty answer keeps what is there.
+def ask(
+    new: NewRig,
+    open_questions: set[str],
+    read: Callable[[str], str] = input,
+    check: Callable[[NewRig], object] = lambda new: None,
+) -> NewRig:
+    """Ask what is open; an empty answer keeps what is there, one that makes no rig is told why, and asked again.
 
     Args:
         new: What holds if nothing is answered.
         open_questions: Fields of `NewRig` to ask for.
         read: Shows a question and returns the answer.
+        check: Raises if the answers so far make no rig.
     """
     questions = {
         "name": "name of the rig",
@@ -89,27 +97,55 @@ def ask(new: NewRig, open_questions: set[str], read: Callable[[str], str] = inpu
     }
     for field, question in questions.items():
         if field in open_questions:
-            answer = read(f"{question} [{getattr(new, field)}]: ").strip()
-            new = msgspec.structs.replace(new, **{field: answer}) if answer else new
+            new = _ask_until_right(new, f"{question} [{getattr(new, field)}]: ", field, read, check)
     if "instruments" in open_questions:
-        new = msgspec.structs.replace(new, instruments=_ask_instruments(read))
+        new = msgspec.structs.replace(new, instruments=_ask_instruments(new, read, check))
     if "allow" in open_questions:
-        answer = read("networks that may connect, as 192.168.1.0/24 [none, this computer only]: ")
-        networks = tuple(answer.replace(",", " ").split())
-        new = msgspec.structs.replace(new, allow=() if networks == (NONE,) else networks)
+        question = "networks that may connect, as 192.168.1.0/24 [none, this computer only]: "
+        new = _ask_until_right(new, question, "allow", read, check)
     return new
 
 
-def _ask_instruments(read: Callable[[str], str]) -> dict[str, str]:
+def _ask_until_right(
+    new: NewRig, question: str, field: str, read: Callable[[str], str], check: Callable[[NewRig], object]
+) -> NewRig:
+    while answer := read(question).strip():
+        value = _networks(answer) if field == "allow" else answer
+        answered = msgspec.structs.replace(new, **{field: value})
+        try:
+            check(answered)
+        except LabwireError as error:
+            remark(error.message)
+        else:
+            return answered
+    return new
+
+
+def _networks(answer: str) -> tuple[str, ...]:
+    networks = tuple(answer.replace(",", " ").split())
+    return () if networks == (NONE,) else networks
+
+
+def _ask_instruments(new: NewRig, read: Callable[[str], str], check: Callable[[NewRig], object]) -> dict[str, str]:
     found: dict[str, str] = {}
     while answer := read("an instrument, as DMM1=simulated_multimeter [no more]: ").strip():
         try:
             name, what = parse_instrument(answer)
+            check(msgspec.structs.replace(new, instruments={**found, name: what}))
         except LabwireError as error:
             remark(error.message)
         else:
             found[name] = what
     return found
+
+
+def _check(new: NewRig, rig: Path) -> None:
+    try:
+        parse_rig(rig_text(new), file="the answers", folder=rig.absolute().parent, also=check_classes)
+    except ConfigError as error:
+        mistakes = cast("list[dict[str, str]]", error.data["mistakes"])  # their lines say nothing: there is no file yet
+        said = ["; ".join(filter(None, (mistake["text"], mistake["hint"]))) for mistake in mistakes]
+        raise ConfigError(", and ".join(said)) from None
 
 
 def _write(rig: Path, new: NewRig, *, schema: bool) -> None:
