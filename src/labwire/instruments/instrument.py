@@ -75,7 +75,7 @@ class Instrument:
         if exchange is not None:
             return exchange
         with life.changed:
-            while life.exchange is None:
+            while (exchange := life.exchange) is None:
                 now_s = time.monotonic()
                 soon = life.state is State.STARTING or (life.state is State.BACKING_OFF and life.due_s <= now_s)
                 if not (soon or life.asked_to_start):
@@ -83,7 +83,7 @@ class Instrument:
                 if now_s >= deadline_s:
                     raise DeadlineError(f"{self.name} was not started in time", instrument=self.name)
                 life.changed.wait(deadline_s - now_s)
-            return life.exchange
+            return exchange
 
     def _why_not(self) -> LabwireError:
         life = self._life
