@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,7 @@ from benchmarks.vitals.run import Value
 from benchmarks.vitals.scenario import Scenario, scenarios, without_pulse
 from benchmarks.vitals.subject import NoPhotoError, photo_path, subject_of
 from labwire.picture import Picture, picture_pixels
-
-ROOT = Path(__file__).parents[2]
-LIMIT_S = 120.0
+from tests.benchmarks.quick import quick_run, run_benchmark
 
 try:
     photo_path("hopper")
@@ -28,14 +24,7 @@ except NoPhotoError as missing:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("benchmark")
-    command = [sys.executable, "-m", "benchmarks.vitals", "--quick", "--seed", "3", "--out", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (folder / "vitals.png").stat().st_size > 0
-    found = (folder / "vitals.txt").read_text()
-    assert found in done.stdout
-    return found
+    return quick_run("vitals", tmp_path_factory.mktemp("benchmark"), "--seed", "3")
 
 
 @pytest.mark.parametrize(
@@ -61,8 +50,7 @@ def test_pulse_of_the_first_film_keeps_its_aim(text: str) -> None:
 
 
 def test_photo_that_is_not_there_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.vitals", "--quick", "--photo", str(tmp_path / "nobody.jpg")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    done = run_benchmark("vitals", "--photo", str(tmp_path / "nobody.jpg"))
     assert done.returncode == 2
     assert "nobody.jpg" in done.stderr
 
