@@ -7,15 +7,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from labwire.client import Rig, connect
-from labwire.client.instrument import Instrument
 from labwire.errors import PeerGoneError, StateError
 from labwire.operations.instruments import InstrumentStatus
-from labwire.wire.bus_message import BusMessage
+from tests.actors.asking import next_of, ready, state_of
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -44,22 +42,6 @@ def lives(tmp_path: Path) -> Iterator[RunningRig]:
 def rig(lives: RunningRig) -> Iterator[Rig]:
     with connect(port=lives.port, timeout_s=LIMIT_S) as rig:
         yield rig
-
-
-def state_of(rig: Rig, name: str) -> InstrumentStatus:
-    return rig.instrument(name).status
-
-
-def ready(rig: Rig, name: str) -> Instrument:
-    wait_until(lambda: state_of(rig, name).state in {"ready", "busy"}, f"{name} is ready")
-    return rig.instrument(name)
-
-
-def next_of(messages: Iterator[BusMessage], **wanted: Any) -> dict[str, Any]:
-    for message in messages:
-        if all(message.payload.get(key) == value for key, value in wanted.items()):
-            return message.payload
-    raise AssertionError(wanted)
 
 
 def test_a_death_fails_its_commands_and_it_comes_back(rig: Rig) -> None:

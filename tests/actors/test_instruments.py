@@ -7,17 +7,15 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from labwire.client import Rig, connect
-from labwire.client.instrument import Instrument
 from labwire.errors import CancelledError, CommandFailedError, DeadlineError, NotFoundError, StateError, UsageError
 from labwire.instruments.drivers.simulated import Multimeter
-from labwire.operations.instruments import CommandRequest, InstrumentStatus
-from labwire.wire.bus_message import BusMessage
+from labwire.operations.instruments import CommandRequest
+from tests.actors.asking import next_of, ready, state_of
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -65,22 +63,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRig]:
 def rig(bench: RunningRig) -> Iterator[Rig]:
     with connect(port=bench.port, timeout_s=LIMIT_S) as rig:
         yield rig
-
-
-def state_of(rig: Rig, name: str) -> InstrumentStatus:
-    return rig.instrument(name).status
-
-
-def ready(rig: Rig, name: str) -> Instrument:
-    wait_until(lambda: state_of(rig, name).state in {"ready", "busy"}, f"{name} is ready")
-    return rig.instrument(name)
-
-
-def next_of(messages: Iterator[BusMessage], **wanted: Any) -> dict[str, Any]:
-    for message in messages:
-        if all(message.payload.get(key) == value for key, value in wanted.items()):
-            return message.payload
-    raise AssertionError(wanted)
 
 
 # --- commands
