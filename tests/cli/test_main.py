@@ -135,4 +135,4 @@ def test_bash_completes_commands_of_commands(tmp_path: Path) -> None:
     run_labwire("--install-completion", "--shell", "bash", "--output", str(script), env=env, cwd=tmp_path)
     ask = f"source {script}; COMP_WORDS=(labwire record st); COMP_CWORD=2; _labwire; echo ${{COMPREPLY[@]}}"
     done = subprocess.run(["bash", "-c", ask], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["start", "stop"]
+    assert done.stdout.split() == ["start", "streams", "stop"]
