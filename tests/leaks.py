@@ -110,8 +110,11 @@ class Snapshot(NamedTuple):
 
 
 def _segments() -> frozenset[str]:
-    names = os.listdir(_SHM) if _SHM.is_dir() else ()
-    return frozenset(name for name in names if name.startswith(_OUR_SEGMENTS))
+    if not _SHM.is_dir():
+        return frozenset()
+    with os.scandir(_SHM) as entries:  # a folder is what another program stores there, such as a benchmark of ours
+        ours = [entry for entry in entries if entry.name.startswith(_OUR_SEGMENTS)]
+        return frozenset(entry.name for entry in ours if not entry.is_dir(follow_symlinks=False))
 
 
 def _native_threads() -> list[str]:

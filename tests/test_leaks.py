@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -80,6 +81,13 @@ def test_shared_memory_is_found() -> None:
         assert f"shared memory {segment}" in before.wait_for_leaks_to_end()
     finally:
         segment.unlink()
+
+
+def test_files_of_another_program_are_no_segments() -> None:
+    before = Snapshot.take()
+    with tempfile.TemporaryDirectory(prefix="labwire-benchmark-", dir="/dev/shm") as folder:
+        (Path(folder) / "images").write_bytes(b"x")
+        assert before.wait_for_leaks_to_end() == []
 
 
 def test_memfd_is_found() -> None:

@@ -41,6 +41,12 @@ def browser(url: str, **headers: str) -> Generator[Browser]:
     address = url.replace("http", "ws", 1) + "/live"
     sent = {key.replace("_", "-"): value for key, value in headers.items()}
     with connect(
-        address, additional_headers=sent, compression=None, max_size=None, open_timeout=LIMIT_S, close_timeout=1
+        address,
+        additional_headers=sent,
+        compression=None,
+        max_size=None,
+        open_timeout=LIMIT_S,
+        close_timeout=1,
+        ping_interval=None,  # one that never reads would wait for its answer beyond the end of the connection
     ) as socket:
         yield Browser(socket)
