@@ -25,8 +25,13 @@ from labwire.wire.tcp_frame import (
     DATA,
     FLAG_FATAL,
     FLAG_OK,
+    HEADER,
+    HEADER_BYTES,
+    MAGIC,
+    VERSION,
     FrameHeader,
     FrameType,
+    Readable,
     ack_code_name,
     decode_text,
     error_of_ack,
@@ -42,6 +47,7 @@ MAX_UNSENT_BYTES = 8 << 20
 """Above it the sender waits; one image is always taken, however large."""
 
 
+_ACK_BEGINS = [MAGIC, VERSION, ACK]
 _RUN_STATES = frozenset({State.STARTED, State.RUNNING, State.FAILED})
 
 
@@ -265,6 +271,32 @@ class SenderConnection(TcpConnection[SenderEvent]):
 
     # --- what the writer says
 
+    def receive_data(self, data: Readable, now_s: float) -> list[SenderEvent]:
+        """Take bytes that came, see `TcpConnection.receive_data`."""
+        taken = 0 if self._reader.in_frame else self._take_answers(data, now_s)
+        return super().receive_data(memoryview(data)[taken:], now_s)
+
+    def _take_answers(self, data: Readable, now_s: float) -> int:
+        """Take good answers to images, which is nearly all that comes, and return how many bytes they are.
+
+        What `_on_frame` does for any frame takes four times as long, image after image.
+        """
+        if not self._may(DATA_ACK_STEP):
+            return 0
+        account, run, taken = self.account, self.run_number, 0
+        for fields in HEADER.iter_unpack(memoryview(data)[: len(data) // HEADER_BYTES * HEADER_BYTES]):
+            *kind, image_number, size, _, flags, of_run, processed, _, ack_for, _, _ = fields
+            good = kind == _ACK_BEGINS and not size and flags == FLAG_OK and of_run == run and ack_for == DATA
+            if not good or image_number not in account.unacknowledged:
+                break
+            account.note_acknowledged(image_number, processed)
+            taken += HEADER_BYTES
+        if taken:
+            self._heard(now_s)
+            self._progress_s = now_s
+            self.counters.frames += taken // HEADER_BYTES
+        return taken
+
     def _heard(self, now_s: float) -> None:
         self._heard_s = now_s
         self._unanswered_keepalives = 0
@@ -282,9 +314,6 @@ class SenderConnection(TcpConnection[SenderEvent]):
             self.counters.keepalives += 1
             return
         good = header.flags & (FLAG_OK | FLAG_FATAL) == FLAG_OK  # FATAL wins
-        if good and header.ack_for == DATA and header.run_number == self.run_number and self._may(DATA_ACK_STEP):
-            self._on_data_ack(DATA_ACK_STEP, header, "", now_s, good=True)
-            return
         text = decode_text(header, frame.payload or b"")
         if not header.ack_for and not good:
             self._lose(error_of_ack(header, text, f"{self.peer} ends the connection{self._in_run()}"), now_s)
