@@ -18,6 +18,8 @@ export interface Chosen {
 }
 const WINDOWS = [["5", "5 s"], ["10", "10 s"], ["30", "30 s"], ["60", "1 min"], ["300", "5 min"]] as const;
 const MOST = 8;
+/** Topics that come each second have come by then. */
+const SILENT_MS = 2500;
 const SKIP = new Set(["timestamp", "seq", "topic", "index"]);
 const FIRST: Chosen[] = [{ topic: "pupil.0.2d", field: "diameter" }];
 
@@ -128,6 +130,7 @@ type TrendProps = { series: Chosen[]; names?: string[]; seconds: number; apart: 
 
 export function Trend({ series, names, seconds, apart, paused, height = 380 }: TrendProps) {
   const key = JSON.stringify([series, seconds, apart]);
+  const silent = useSignal(false);
   const options = useMemo<Omit<uPlot.Options, "width" | "height">>(() => {
     const scaleOf = (one: Chosen) => (apart ? `${one.topic} ${one.field}` : unitOf(one.field) || "y");
     const scales = [...new Set(series.map(scaleOf))];
@@ -162,9 +165,11 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
       ),
     );
     let drawn = 0;
+    const began = performance.now();
     const timer = setInterval(() => {
       if (paused.value || document.hidden) return;
       const total = tracks.reduce((sum, track) => sum + track.received, 0);
+      silent.value = total === 0 && performance.now() - began > SILENT_MS;
       if (total === drawn) return;
       drawn = total;
       const latest = Math.max(...tracks.map((track) => track.latest));
@@ -182,7 +187,12 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
     };
   }
   const empty: uPlot.AlignedData = [[], ...series.map(() => [])];
-  return <Chart options={options} data={empty} height={height} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} />;
+  return (
+    <>
+      {silent.value && <p class="note">Nothing comes from {[...new Set(series.map((one) => one.topic))].join(", ")}.</p>}
+      <Chart options={options} data={empty} height={height} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} />
+    </>
+  );
 }
 
 export function Plots() {

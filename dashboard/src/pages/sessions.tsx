@@ -109,16 +109,21 @@ export function Sessions() {
   const sessions = useSignal<Session[] | null>(null);
   const open = useSignal<string | null>(null);
   const filter = useSignal("");
+  const failure = useSignal("");
   async function refresh(): Promise<void> {
+    if (!recorder.peek()) return;
     try {
       sessions.value = await look<Session[]>("record.list");
+      failure.value = "";
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      sessions.value = [];
+      failure.value = error.message;
     }
   }
+  const present = useComputed(() => recorder.value !== null);
   useSignalEffect(() => {
     void notifications.value.filter((one) => one.topic.startsWith("notify.recording.")).length;
+    void present.value;
     void refresh();
   });
   useEffect(() => {
@@ -127,10 +132,12 @@ export function Sessions() {
   }, []);
   const shown = (sessions.value ?? []).filter(({ name }) => name.toLowerCase().includes(filter.value.toLowerCase()));
   if (open.value !== null) return <SessionPage name={open.value} onBack={() => (open.value = null)} />;
+  if (!present.value) return <Recorder />;
   return (
     <>
       <Recorder />
       <Card title="Sessions" actions={<Field inline label="Filter" value={filter} />}>
+        {failure.value && <p class="error">This list is old: {failure.value}</p>}
         {shown.length ? (
           <Scroll label="Sessions">
             <table class="rows">
@@ -170,7 +177,7 @@ export function Sessions() {
           </Scroll>
         ) : (
           <Empty title={!sessions.value ? "Looking for sessions…" : filter.value ? "No session has that name" : "Nothing has been recorded yet"}>
-            {sessions.value && !filter.value && "Press R, or Record above."}
+            {sessions.value && !filter.value && !hello.value?.read_only && "Press R, or Start recording above."}
           </Empty>
         )}
       </Card>
