@@ -245,7 +245,7 @@ class FileBackend:
 
     def _tick(self) -> None:
         if step_s := self._anchor.take_step_s():
-            text = f"the clock of this computer was set {'forward' if step_s > 0 else 'back'} by {abs(step_s):.3g} s"
+            text = f"the clock of this computer was set {'forward' if step_s > 0 else 'back'} by {abs(step_s):.1f} s"
             what = "timestamps have a gap" if step_s > 0 else "timestamps go on rising as if it had not been"
             with self._board_lock:
                 self._write(self._board.event(Status(StatusCode.CLOCK_STEPPED, f"{text}: {what}")))
