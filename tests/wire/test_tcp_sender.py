@@ -162,8 +162,11 @@ def test_a_million_failures_keep_sixteen_texts() -> None:
     connection = sender_in(State.STARTED)
     for number in range(100):
         connection.send_image(number, b"", 0.0)
-        connection.receive_data(ack(FrameType.DATA, image=number, flags=FATAL, code=7), 0.0)
-    assert (len(connection.account.faults), connection.account.faults_total) == (16, 100)
+        text = f"sector {number}" if number >= 50 else "the same sector"
+        connection.receive_data(ack(FrameType.DATA, image=number, flags=FATAL | 4, code=7, text=text), 0.0)
+    assert (len(connection.account.faults), connection.account.faults_total) == (16, 51)
+    assert [fault.images for fault in connection.account.faults] == [50] + 15 * [1]
+    assert connection.account.failed == 100
 
 
 def test_answers_to_nothing_are_ignored_and_counted() -> None:

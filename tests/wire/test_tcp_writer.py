@@ -108,7 +108,7 @@ def test_a_run_that_is_given_up_is_answered_to_its_end_without_memory() -> None:
     assert not writer.acknowledge_image(RUN, 1, 0.0)  # it was answered for
     assert not writer.fail_image(RUN, 2, AckCode.IO_ERROR, "too", 0.0)
     assert writer.receive_data(image(3, bytes(1000)) + frame(F.CALIBRATION, b"c", run_number=RUN), 0.0) == []
-    assert writer.receive_data(frame(F.END, b"end", run_number=RUN), 0.0) == [FailedRunEnded(RUN)]
+    assert writer.receive_data(frame(F.END, b"end", run_number=RUN), 0.0) == [FailedRunEnded(RUN, 3)]
     answers = flush(writer)
     assert [(h.ack_for, h.image_number, h.ack_code, h.flags) for h, _ in answers] == [
         (F.DATA, 0, 0, AckFlags.OK),
@@ -131,7 +131,7 @@ def test_a_run_that_is_given_up_is_answered_to_its_end_without_memory() -> None:
 
 def test_a_run_that_is_given_up_while_it_ends_is_over_at_once() -> None:
     writer = writer_in(State.ENDING)
-    assert writer.fail_run(RUN, AckCode.IO_ERROR, "fsync", 0.0) == [FailedRunEnded(RUN)]
+    assert writer.fail_run(RUN, AckCode.IO_ERROR, "fsync", 0.0) == [FailedRunEnded(RUN, 1)]
     assert [(h.ack_for, h.ack_code) for h, _ in flush(writer)] == [(F.DATA, 7), (F.END, 7)]
     assert writer.state is State.IDLE
 

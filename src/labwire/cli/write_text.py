@@ -65,10 +65,11 @@ def _finished(data: dict[str, Any]) -> str:
             rate += f", {size(data['stored_bytes'] / data['duration_s'])}/s"
     ended = f"; {_ENDED[data['ended']]}" if data["ended"] in _ENDED else ""
     text = f"{_run(data)}: {data['images']} images{where}{rate}{ended}"
-    if data["missing"]:
-        text += f"; {data['missing']} missing: {_numbers(data['missing_images'], data['missing'])}"
-    if data["failed"]:
-        text += f"; {data['failed']} not stored"
+    lost = [f"{data[word]} {word}" for word in ("failed", "missing") if data[word]]
+    if lost:
+        text += f"; {', '.join(lost)}"
+    if numbers := data["missing_images"]:
+        text += f": {_numbers(numbers, data['missing'] + data['failed'])}"
     if data["error"]:
         text += f"; {data['error']}"
     return text + (f"\n  {data['master_file']}" if data["master_file"] else "")

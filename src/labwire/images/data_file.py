@@ -250,7 +250,7 @@ class DataFile:
             if self._disk.error is None:
                 raise
         self._close()
-        self.check(f"close; {self._temporary} has its images, and labwire images repair mends it")
+        self.check("close")
         self._folder.publish(self._temporary, self.name, overwrite=overwrite)
         self._drop_journal()
         return FinishedFile(self.path, self.index, frozenset(self._present), channels, columns)
@@ -271,17 +271,18 @@ class DataFile:
             inner = filled.values.shape[1:]
             yield ColumnShape(filled.path, filled.values.dtype.str, inner, filled.units, filled.fill)
 
-    def discard(self) -> None:
-        """Close the file, and remove it if there are no images in it that could be mended; never raises."""
+    def discard(self) -> int:
+        """Close the file, and remove it unless it can be repaired; return how many images it has then. Never raises."""
         if not self._closed:
             with contextlib.suppress(OSError, RuntimeError, LabwireError):
                 self._close()
         self._disk.close()
         if self._journal is not None and self._present:
             self._journal.close()
-            return
+            return self.count
         self._folder.remove(self._temporary)
         self._drop_journal()
+        return 0
 
     def _drop_journal(self) -> None:
         if self._journal is not None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ from labwire.images.run_plan import RunPlan
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, StartMessage
 
 T = TypeVar("T")
+
+_MAX_FAILED_KEPT: Final = 100_000
+"""Numbers of images that failed which are kept, to tell those that failed from those that never came."""
 
 Ending: TypeAlias = Literal["end", "cancelled", "lost", "stopped", "failed"]
 """How a run ended: as it should, taken back by the sender, cut off, stopped at this side, or given up by this side."""
@@ -41,11 +44,11 @@ class WrittenRun(msgspec.Struct, frozen=True, kw_only=True):
     announced: int = 0
     """Images of the whole run, of all sockets, as START said; 0: it did not."""
     missing: int = 0
-    """Images that belong to this socket, as far as it can know, and are in no finished file."""
-    missing_images: tuple[int, ...] = ()
-    """Numbers of the first of them."""
+    """Images that belong to this socket, as far as it can know, and did not come, or were in a file that is lost."""
     failed: int = 0
     """Images that came and could not be stored."""
+    missing_images: tuple[int, ...] = ()
+    """Numbers of the first of those that are in no finished file, missing or failed."""
     stored_bytes: int = 0
     duration_s: float = 0.0
     error: str = ""
@@ -77,8 +80,15 @@ class RunStore(Protocol):
         """
         ...
 
-    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "") -> WrittenRun:
-        """Finish all files and tell what became of the run; never raises."""
+    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "", *, failed: int = 0) -> WrittenRun:
+        """Finish all files and tell what became of the run; never raises.
+
+        Args:
+            ended: How the run ended.
+            end: The message, if there was one.
+            error: Why it ended so.
+            failed: Images that came after the run was given up, and were not handed over.
+        """
         ...
 
 
@@ -108,7 +118,8 @@ class RunFiles:
         self._begun: set[int] = set()
         self._last = -1
         self._stored_bytes = 0
-        self._failed = 0
+        self._failed = self._to_repair = 0
+        self._failed_images: set[int] = set()
         self._error = ""
         self._master: MasterFile | None = None
         self._folder = OutputFolder(root, plan.folders)
@@ -173,6 +184,8 @@ class RunFiles:
             return self._write_image(image_number, message)
         except (FileFailedError, LabwireError) as error:
             self._failed += 1
+            if len(self._failed_images) < _MAX_FAILED_KEPT:
+                self._failed_images.add(image_number)
             self._error = self._error or f"image {image_number}: {error}"
             raise
 
@@ -211,12 +224,12 @@ class RunFiles:
         try:
             self._finished[file.index] = file.finish(overwrite=self.plan.overwrite)
         except BaseException:
-            file.discard()
+            self._to_repair += file.discard()
             raise
 
     # --- the end
 
-    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "") -> WrittenRun:
+    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "", *, failed: int = 0) -> WrittenRun:
         """Finish all files and tell what became of the run; never raises.
 
         A run that was taken back or cut off before its first image leaves nothing.
@@ -225,6 +238,7 @@ class RunFiles:
             ended: How the run ended.
             end: The message, if there was one.
             error: Why it ended so.
+            failed: Images that came after the run was given up, and were not handed over.
         """
         self._error = self._error or error
         for file in tuple(self._open.values()):
@@ -233,7 +247,10 @@ class RunFiles:
         master = self._finish_master(files, ended, end)
         self._ballast.drop()
         self._folder.close()
-        missing, shown = self._missing(self._length(end))
+        if self._to_repair:
+            hint = f"{self._to_repair} images that were stored are in a file that could not be closed"
+            self._error += f"; {hint}: labwire images repair {self._folder.path}"
+        missing, shown = self._missing(self._length(end), failed)
         return WrittenRun(
             run_number=self.plan.run_number,
             run_name=self.plan.run_name,
@@ -245,7 +262,7 @@ class RunFiles:
             announced=self.plan.announced,
             missing=missing,
             missing_images=tuple(shown),
-            failed=self._failed,
+            failed=self._failed + failed,
             stored_bytes=self._stored_bytes,
             duration_s=round(time.monotonic() - self._began_s, 3),
             error=self._error,
@@ -278,9 +295,15 @@ class RunFiles:
             length = min(length, end.max_image_number) if self.plan.announced else end.max_image_number
         return min(length, self._options.max_images)
 
-    def _missing(self, length: int) -> tuple[int, list[int]]:
-        """Return how many images are in no finished file though they belong to this socket, and the first of them."""
+    def _missing(self, length: int, failed: int) -> tuple[int, list[int]]:
+        """Return how many images of this socket did not come; and the first of those that are in no finished file.
+
+        Args:
+            length: Images of the run, of all sockets.
+            failed: Images that came and were not handed over.
+        """
         total, shown = 0, list[int]()
+        failed += sum(number < length and not self._is_stored(number) for number in self._failed_images)
         for index in self._own_files():
             first = index * self.plan.images_per_file
             count = max(0, min(self.plan.images_in(index), length - first))
@@ -288,7 +311,12 @@ class RunFiles:
             gone, places = finished.missing(count) if finished else (count, range(min(count, MAX_MISSING_SHOWN)))
             total += gone
             shown += [first + place for place in places][: MAX_MISSING_SHOWN - len(shown)]
-        return total, shown
+        return max(0, total - failed), shown
+
+    def _is_stored(self, number: int) -> bool:
+        index, place = divmod(number, self.plan.images_per_file)
+        finished = self._finished.get(index)
+        return finished is not None and place in finished.present
 
     def _own_files(self) -> Sequence[int]:
         """Return which files belong to this socket: START does not say how many sockets there are.

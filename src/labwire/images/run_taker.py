@@ -40,7 +40,7 @@ class DiscardedRun:
         self._images += 1
         return sum(len(array.data) for array in message.data.values())
 
-    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "") -> WrittenRun:
+    def finish(self, ended: Ending, end: EndMessage | None = None, error: str = "", *, failed: int = 0) -> WrittenRun:
         """Tell how many there were."""
         return WrittenRun(
             run_number=self.plan.run_number,
@@ -49,6 +49,7 @@ class DiscardedRun:
             ended=ended,
             images=self._images,
             announced=self.plan.announced,
+            failed=failed,
             duration_s=round(time.monotonic() - self._began_s, 3),
             error=error,
         )
@@ -64,7 +65,7 @@ class TakerCounters(msgspec.Struct):
     failed: int = 0
     """Came and could not be stored."""
     missing: int = 0
-    """Belonged to runs that ended, and are in no file."""
+    """Belonged to runs that ended, and did not come."""
     runs: int = 0
     """Ended, in whatever way, except those that were taken back before their first image."""
 
@@ -165,13 +166,22 @@ class RunTaker:
             raise ProtocolError("END without a run")
         return self._finish(store, "end", end, error), store.fault
 
-    def stop(self, ended: Ending, error: str = "") -> WrittenRun | None:
-        """End the run that is on, if one is, without END."""
-        return self._finish(self.store, ended, None, error) if self.store is not None else None
+    def stop(self, ended: Ending, error: str = "", *, failed: int = 0) -> WrittenRun | None:
+        """End the run that is on, if one is, without END.
 
-    def _finish(self, store: RunStore, ended: Ending, end: EndMessage | None, error: str) -> WrittenRun:
+        Args:
+            ended: How.
+            error: Why.
+            failed: Images that came after it was given up, and were not looked at.
+        """
+        self.counters.failed += failed if self.store is not None else 0
+        return self._finish(self.store, ended, None, error, failed) if self.store is not None else None
+
+    def _finish(
+        self, store: RunStore, ended: Ending, end: EndMessage | None, error: str, failed: int = 0
+    ) -> WrittenRun:
         self.store = None
-        written = store.finish(ended, end, error)
+        written = store.finish(ended, end, error, failed=failed)
         if written.images or ended != "cancelled":
             self.counters.runs += 1
             self.counters.missing += written.missing

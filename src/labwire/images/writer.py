@@ -73,7 +73,7 @@ class WriterStatistics(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     """Images that came and could not be stored."""
     missing: int
-    """Images of runs that ended that are in no file, as far as that can be known."""
+    """Images of runs that ended that did not come, as far as that can be known."""
     stray: int
     """Messages that belonged to no run that was on."""
     waiting_images: int

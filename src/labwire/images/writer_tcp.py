@@ -226,8 +226,9 @@ class TcpWriter:
                 self._do_calibration(link, run, payload)
             case EndReceived(run, payload):
                 self._do_end(link, run, payload)
-            case FailedRunEnded():
-                self._taker.stop("failed")
+            case FailedRunEnded(_, refused):
+                # The image that could not be stored is one of them, and is counted already.
+                self._taker.stop("failed", failed=refused - link.failed_by_image)
             case RunCancelled():
                 self._taker.stop("cancelled")
             case RunLost(_, error):
@@ -237,7 +238,7 @@ class TcpWriter:
                 pass
 
     def _do_start(self, link: _Link, run: int, socket_number: int, payload: memoryview) -> None:
-        link.failed_run = None
+        link.failed_run, link.failed_by_image = None, False
         self._decoder = ImageDecoder()
         try:
             self._taker.start(decode_message(payload, LIMITS), socket_number)
@@ -270,6 +271,7 @@ class TcpWriter:
             link.answer(lambda connection, now_s: connection.fail_image(run, number, code, text, now_s))
         except Exception as error:
             self._taker.note_failed(number, error)
+            link.failed_by_image = True
             self._fail_run(link, run, error)
         else:
             # Answers to images that follow each other at once go out together; the thread that reads sends what waits.
@@ -309,6 +311,8 @@ class _Link:
     def __init__(self, sock: socket.socket, peer: str, pool: BufferPool, max_unanswered: int) -> None:
         self.cancelled_run: int | None = None
         self.failed_run: int | None = None
+        self.failed_by_image = False
+        """It was given up because of an image."""
         self._sock = sock
         self._pool = pool
         self._lock = threading.Lock()

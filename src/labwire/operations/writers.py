@@ -27,6 +27,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     announced: int
     """Images of the whole run, of all connections; 0: the detector did not say."""
     missing: int
+    """Images that belong to this connection, as far as it can know, and did not come."""
     failed: int
     """Images that came and could not be stored."""
     file_count: int = 0
@@ -61,7 +62,7 @@ class WriterStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int = 0
     """Images that came and could not be stored."""
     missing: int = 0
-    """Images of runs that ended that are in no file."""
+    """Images of runs that ended that did not come."""
     stray: int = 0
     """Messages that belonged to no run that was on."""
     waiting_images: int = 0

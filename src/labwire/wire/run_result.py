@@ -31,6 +31,9 @@ class Fault(msgspec.Struct, frozen=True):
     code: str = ""
     """Name of the ACK code, if a writer gave one."""
     image_number: int | None = None
+    """The first image that failed so."""
+    images: int = 0
+    """How many images failed so; 0: it was no image."""
 
 
 class SocketResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +69,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     sockets: tuple[SocketResult, ...]
     """In the order of their numbers."""
     faults: tuple[Fault, ...] = ()
-    """At most `MAX_FAULTS` of each socket, the first ones."""
+    """At most `MAX_FAULTS` of each socket, the first ones; images that fail for one reason are one fault."""
     faults_total: int = 0
     cancelled: bool = False
 
@@ -120,12 +123,22 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         counts = f"{self.acknowledged} of {self.offered} images acknowledged"
         counts += f", {self.failed} failed" if self.failed else ""
         counts += f", {self.missing} missing" if self.missing else ""
-        shown = self.faults[:_FAULTS_IN_MESSAGE]
-        faults = "; ".join(fault.message for fault in shown)
-        more = self.faults_total - len(shown)
+        # A writer that gave a run up says so again at END.
+        told = {(fault.socket_number, fault.code) for fault in self.faults if fault.images}
+        again = [fault for fault in self.faults if not fault.images and (fault.socket_number, fault.code) in told]
+        shown = [fault for fault in self.faults if fault not in again][:_FAULTS_IN_MESSAGE]
+        faults = "; ".join(map(_said, shown))
+        more = self.faults_total - len(shown) - len(again)
         return (
             f"run {self.run_number}: {counts}" + (f": {faults}" if faults else "") + (f"; {more} more" if more else "")
         )
+
+
+def _said(fault: Fault) -> str:
+    others = fault.images - 1
+    if others <= 0:
+        return fault.message
+    return f"{fault.message}; and so with {others} other image{'' if others == 1 else 's'}"
 
 
 class ImageAccount:
@@ -142,6 +155,7 @@ class ImageAccount:
         self.unacknowledged: dict[int, None] = {}  # in the order in which they were sent
         self.faults: list[Fault] = []
         self.faults_total = 0
+        self._reasons: dict[tuple[str, str], int] = {}  # why images failed, and which fault says so
         self._not_sent_shown: list[int] = []
 
     def note_sent(self, image_number: int) -> None:
@@ -166,7 +180,15 @@ class ImageAccount:
         del self.unacknowledged[image_number]
         self.failed += 1
         self.processed = processed
-        self.note_fault(fault)
+        reason = (fault.code, fault.message.replace(f"image {image_number} ", "image ", 1))
+        place = self._reasons.get(reason)
+        if place is not None:
+            known = self.faults[place]
+            self.faults[place] = msgspec.structs.replace(known, images=known.images + 1)
+            return
+        if len(self.faults) < MAX_FAULTS:
+            self._reasons[reason] = len(self.faults)
+        self.note_fault(msgspec.structs.replace(fault, images=1))
 
     def note_fault(self, fault: Fault) -> None:
         """Keep a fault, or count it if there are many."""

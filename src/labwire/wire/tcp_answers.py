@@ -17,6 +17,8 @@ class AnswerBook:
         """Images that were acknowledged as good."""
         self.failure: tuple[AckCode, str] | None = None
         """Why the run was given up, if it was."""
+        self.refused_images = 0
+        """Images that were answered with this failure."""
         self.waiting_count = 0
         self._waiting: Counter[int] = Counter()  # a foreign sender may use a number twice
 
@@ -43,6 +45,7 @@ class AnswerBook:
     def give_up(self, code: AckCode, text: str) -> Iterator[int]:
         """Give the run up, and return the numbers of the images that wait; they do so no longer."""
         self.failure = (code, text)
+        self.refused_images = self.waiting_count
         waiting = self._waiting
         self.forget()
         return waiting.elements()

@@ -81,6 +81,8 @@ class FailedRunEnded(msgspec.Struct, frozen=True):
     """Writer: a run that ``fail_run`` gave up has ended; the sender has been told, nothing is to be answered."""
 
     run_number: int
+    refused_images: int = 0
+    """Images that were answered with its failure, those that waited then included."""
 
 
 class RunCancelled(msgspec.Struct, frozen=True):

@@ -337,6 +337,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         self._move(DATA_STEP)
         if self._book.failure is not None:
             code, text = self._book.failure
+            self._book.refused_images += 1
             self._answer(DATA, now_s, header.image_number, code, text, fatal=True)
         else:
             self._book.note_received(header.image_number)
@@ -353,7 +354,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
         assert self._book.failure is not None
         code, text = self._book.failure
         self._answer(FrameType.END, now_s, code=code, text=text)
-        self._events.append(FailedRunEnded(self.run_number or 0))
+        self._events.append(FailedRunEnded(self.run_number or 0, self._book.refused_images))
         self._move(Step.END_ACK)
 
     def _on_cancel(self, header: FrameHeader, now_s: float) -> None:
