@@ -15,6 +15,7 @@ from labwire.clock import EpochAnchor, monotonic_s
 from labwire.errors import LabwireError, StateError, UsageError
 from labwire.file_backend.backend import FileBackend
 from labwire.file_backend.config import FileIpcConfig
+from labwire.file_backend.event_text import event_text
 from labwire.file_backend.status_board import REPEAT_S, Status, StatusCode
 from labwire.names import FRAME
 from labwire.picture import Picture
@@ -232,7 +233,7 @@ class Camera(Actor):
     def _file_event(self, kind: str, data: dict[str, Any]) -> None:
         """On one of the backend's threads; what is written for the first time is no news."""
         if kind != "written":
-            self.log.warning("file backend: %s %s", kind, data)
+            self.log.warning("%s", event_text(kind, data))
 
 
 def _in_words(kind: str, data: dict[str, Any]) -> str:

@@ -29,6 +29,7 @@ from labwire.cli.vitals_line import VitalsLine, show_line
 from labwire.clock import EpochAnchor
 from labwire.errors import DeadlineError, DeviceError, StateError
 from labwire.file_backend.config import FileIpcOptions
+from labwire.file_backend.event_text import event_text
 from labwire.file_backend.status_board import Status, StatusCode
 from labwire.version import __version__
 
@@ -222,7 +223,7 @@ class Server:
             files.clear(StatusCode.CAMERA_FAILED)
 
     def _on_file_event(self, kind: str, data: dict[str, Any]) -> None:
-        _log.info("file backend: %s %s", kind, data)
+        _log.info("%s", event_text(kind, data))
 
     def _on_status(self, status: Status, _stamp_us: int) -> None:
         if self._line:
