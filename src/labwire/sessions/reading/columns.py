@@ -93,14 +93,15 @@ def flatten(payload: Mapping[Any, Any], topic: str = "") -> dict[str, Any]:
 
 def _flatten_into(flat: dict[str, Any], payload: Mapping[Any, Any], before: str, depth: int) -> None:
     for key, value in payload.items():
-        name = f"{before}{key}"
-        if isinstance(value, dict) and value and depth < _MAX_DEPTH:
+        name = before + key if type(key) is str else f"{before}{key}"
+        if type(value) is dict and value and depth < _MAX_DEPTH:
             _flatten_into(flat, cast("dict[Any, Any]", value), f"{name}.", depth + 1)
         else:
             flat[name] = value
 
 
 _KIND_BY_TYPE = {bool: Kind.BOOL, float: Kind.FLOAT, str: Kind.TEXT}
+_NUMBERS = frozenset({int, float})
 
 
 def kind_of(value: Any) -> Kind:
@@ -113,7 +114,7 @@ def kind_of(value: Any) -> Kind:
     if type(value) is int:
         return Kind.INT if -_MAX_INT <= value < _MAX_INT else Kind.FLOAT
     if type(value) is list:
-        return Kind.LIST if all(type(one) in (int, float) for one in cast("list[Any]", value)) else Kind.JSON
+        return Kind.LIST if _NUMBERS.issuperset(map(type, cast("list[Any]", value))) else Kind.JSON
     return Kind.JSON
 
 
@@ -214,8 +215,11 @@ _MAKERS = {Kind.FLOAT: _as_float, Kind.JSON: _as_json}
 
 
 def to_json(value: Any) -> str:
-    """Return any value of a payload as JSON text."""
-    return _encoder.encode(_plain(value)).decode()
+    """Return any value of a payload as JSON text; bytes become base64."""
+    try:
+        return _encoder.encode(value).decode()
+    except TypeError:  # a key that JSON cannot have
+        return _encoder.encode(_plain(value)).decode()
 
 
 _encoder = msgspec.json.Encoder(enc_hook=repr)

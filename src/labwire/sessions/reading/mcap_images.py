@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from labwire.sessions.pictures.picture_message import BadPictureError, PictureMessage, read_picture
+from labwire.sessions.reading.columns import to_json
 
 _TIME = {"type": "object", "properties": {"sec": {"type": "integer"}, "nsec": {"type": "integer"}}}
 _COMMON = {
@@ -79,14 +78,14 @@ def image_of(parts: Sequence[bytes], jpeg: bytes | None, time_ns: int) -> ShownI
 
 
 def _compressed(topic: bytes, jpeg: bytes, time_ns: int) -> ShownImage:
-    return ShownImage(COMPRESSED, json.dumps({**_common(topic, jpeg, time_ns), "format": "jpeg"}))
+    return ShownImage(COMPRESSED, to_json({**_common(topic, jpeg, time_ns), "format": "jpeg"}))
 
 
 def _raw(picture: PictureMessage, time_ns: int) -> ShownImage:
     encoding, pixel_bytes = _ENCODINGS[picture.format]
     data = _interleaved(picture) if picture.format == "yuv" else picture.data
     sizes = {"width": picture.width, "height": picture.height, "step": picture.width * pixel_bytes}
-    return ShownImage(RAW, json.dumps({**_common(picture.topic, data, time_ns), **sizes, "encoding": encoding}))
+    return ShownImage(RAW, to_json({**_common(picture.topic, data, time_ns), **sizes, "encoding": encoding}))
 
 
 def _common(topic: bytes, data: bytes, time_ns: int) -> dict[str, Any]:
@@ -94,7 +93,7 @@ def _common(topic: bytes, data: bytes, time_ns: int) -> dict[str, Any]:
     return {
         "timestamp": {"sec": seconds, "nsec": nanoseconds},
         "frame_id": topic.decode("utf-8", "backslashreplace"),
-        "data": base64.b64encode(data).decode(),
+        "data": data,
     }
 
 
