@@ -22,7 +22,7 @@ FILE = "/data/out/status.jsonl"
         (
             "repaired",
             {"file": FILE, "cut_bytes": 9},
-            "status.jsonl ended in a line without its end: 9 bytes were cut off",
+            "status.jsonl ended in a line without its end: 9 bytes of it were cut off",
         ),
         ("rotated", {"file": FILE}, "status.jsonl was renamed, removed or cut by somebody, and is begun anew"),
         ("lock_conflict", {"file": FILE, "pid": 47}, "status.jsonl is locked by process 47"),
