@@ -50,7 +50,7 @@ def _encode_other(value: object) -> object:
             return cast("type[Any]", plain)(value)
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    raise TypeError(f"a value of type {type(value).__name__} has no MessagePack form")
+    raise NotImplementedError
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other)
@@ -65,10 +65,8 @@ def encode_payload(payload: Mapping[str, Any] | msgspec.Struct) -> bytes:
     """Encode a payload; the bytes equal those of the reference MessagePack encoder.
 
     Raises:
-        UsageError: It is no map, a value has no MessagePack form, or an integer does not fit 64 bits.
+        UsageError: A value has no MessagePack form, or an integer does not fit 64 bits.
     """
-    if payload.__class__ is not dict and not isinstance(payload, (Mapping, msgspec.Struct)):
-        raise UsageError(f"payload cannot be sent: it must be a map of keys and values, not {type(payload).__name__}")
     try:
         return _encoder.encode(payload)
     except (TypeError, NotImplementedError, OverflowError, ValueError, RecursionError) as error:
