@@ -136,9 +136,9 @@ def _long_session(folder: Path, count: int) -> Path:
 def test_memory_does_not_grow_with_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: Any) -> None:
     if to == "parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr(exports, "_FLUSH_ROWS", 200)
+    monkeypatch.setattr(exports, "_FLUSH_ROWS", 50)
     peaks: list[int] = []
-    for count in (500, 2_000, 10_000):  # the first one loads what is loaded once
+    for count in (300, 1_000, 5_000):  # the first one loads what is loaded once
         long = _long_session(tmp_path / f"{to} {count}", count)
         tracemalloc.start()
         exported: Exported = export_session(long, tmp_path / f"out {to} {count}", to=to)
