@@ -121,6 +121,16 @@ def test_times_of_the_video_are_those_of_its_file(clip: Path, tmp_path: Path) ->
         assert 1_700_000_000_000_000 <= record.timestamp <= 1_700_000_003_000_000
 
 
+def test_a_video_at_its_own_pace_keeps_its_own_times(clip: Path, tmp_path: Path) -> None:
+    motion_jpeg(clip, jpegs(10))
+    times = tmp_path / "times.txt"
+    times.write_text("".join(f"{1_700_000_000_000 + n * 40}\n" for n in range(10)))
+    serve(start(f"--input_video_path={clip}", f"--input_video_time_path={times}", "--realtime"))
+    moments = [record.timestamp for record in read("file_ipc_output")]
+    assert moments
+    assert 1_700_000_000_000_000 <= min(moments) <= max(moments) <= 1_700_000_001_000_000
+
+
 def test_a_video_with_too_few_times_ends_there_and_says_so(clip: Path, tmp_path: Path) -> None:
     times = tmp_path / "times.txt"
     times.write_text("0\n40\n80\n")

@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
 
 from labwire.cli.failures import run_guarded
 from labwire.cli.output import remark, write_line
@@ -25,6 +24,8 @@ from labwire.cli.server_config import (
 )
 from labwire.cli.server_flags import PROGRAM, Value, help_text, parse_flags, value_of
 from labwire.cli.server_log import logging_to
+from labwire.cli.server_source import is_video, source_of
+from labwire.cli.server_summary import summary
 from labwire.cli.vitals_line import VitalsLine, show_line
 from labwire.clock import EpochAnchor
 from labwire.errors import DeadlineError, DeviceError, StateError
@@ -94,8 +95,11 @@ class Server:
     def __init__(self, given: dict[str, Value], options: FileIpcOptions, log: Path) -> None:
         self._given, self._options, self._log = given, options, log
         self._anchor = EpochAnchor()
-        video = value_of(given, "input_video_path")
-        self._fast = bool(video) and not _is_url(video) and not value_of(given, "realtime")
+        self._video = is_video(given)
+        # What can wait is not hurried: no picture of a video is ever left out, unless it is played at its own pace.
+        self._policy: Literal["block", "drop_old"] = (
+            "block" if self._video and not value_of(given, "realtime") else "drop_old"
+        )
         self._newest_us = 0
         self._failure = ""
         self._status: Status | None = None
@@ -107,46 +111,16 @@ class Server:
         Raises:
             DeviceError: The video cannot be read to its end.
         """
-        from labwire.actors.physiology import Physiology
-        from labwire.file_backend.backend import FileBackend
-        from labwire.sources.feed import PictureFeed
-        from labwire.sources.video import VideoSource
-        from labwire.vitals.config import VitalsConfig
-
-        policy = "block" if self._fast else "drop_old"
         with ExitStack() as stack:
-            source = self._source()
+            source = source_of(self._given, self._anchor)
             source.open()  # what is wrong with it is told at once; what happens later is tried again
             stack.callback(source.close)
-            files = FileBackend(
-                self._options,
-                on_event=self._on_file_event,
-                on_status=self._on_status,
-                anchor=self._anchor,
-                now_us=self._now_us,
-                policy=policy,
-            )
-            stack.enter_context(files)
+            files = stack.enter_context(self._files())
             self._line = VitalsLine(files.folder)
-            config = VitalsConfig(metrics_interval_s=value_of(self._given, "buffer_duration"))
-            physiology = Physiology(
-                config,
-                files=files,
-                on_event=lambda event, _: self._line and self._line.take(event),
-                policy=policy,
-                edge_metrics=value_of(self._given, "enable_edge_metrics"),
-            )
-            stack.enter_context(physiology)
-            feed = PictureFeed(
-                source,
-                depth=_DEPTH,
-                policy=policy,
-                once=isinstance(source, VideoSource),
-                on_event=lambda kind, data: self._on_source(files, kind, data),
-            )
-            stack.enter_context(feed)
+            physiology = stack.enter_context(self._physiology(files))
+            feed = stack.enter_context(self._feed(source, files))
             remark(f"{PROGRAM}: {source.describe().name} → {files.folder.absolute()}; log: {self._log}")
-            if not self._fast:
+            if not self._video:
                 waiting = physiology.status
                 files.status(waiting.code, waiting.message)
             try:
@@ -155,34 +129,45 @@ class Server:
                 remark("")
             physiology.close()
             files.close()
-            self._sum_up(feed, files, physiology)
+            there, lost = summary(feed.counters(), files.counters(), physiology.counters())
+            remark(f"{PROGRAM}: {there} in {files.folder.absolute()}" + (f"; {lost}" if lost else ""))
         if self._failure:
             raise DeviceError(self._failure)
         return 0
 
-    def _source(self) -> PictureSource:
-        from labwire.sources.camera import CameraSource
-        from labwire.sources.stream import StreamSource
-        from labwire.sources.video import VideoSource
+    def _files(self) -> FileBackend:
+        from labwire.file_backend.backend import FileBackend
 
-        def flag(name: str) -> Any:
-            return value_of(self._given, name)
-
-        video: str | None = flag("input_video_path")
-        if video and _is_url(video):
-            return StreamSource(video, anchor=self._anchor)
-        if video:
-            times: str | None = flag("input_video_time_path")
-            return VideoSource(
-                Path(video).expanduser(), realtime=not self._fast, loop=False, times=times, anchor=self._anchor
-            )
-        return CameraSource(
-            flag("camera_device_index"),
-            width_px=flag("capture_width_px"),
-            height_px=flag("capture_height_px"),
-            codec=flag("codec"),
-            lock_exposure=flag("auto_lock"),
+        return FileBackend(
+            self._options,
+            on_event=lambda kind, data: _log.info("%s", event_text(kind, data)),
+            on_status=self._on_status,
             anchor=self._anchor,
+            now_us=self._video_us if self._video else None,
+            policy=self._policy,
+        )
+
+    def _physiology(self, files: FileBackend) -> Physiology:
+        from labwire.actors.physiology import Physiology
+        from labwire.vitals.config import VitalsConfig
+
+        return Physiology(
+            VitalsConfig(metrics_interval_s=value_of(self._given, "buffer_duration")),
+            files=files,
+            on_event=lambda event, _: self._line and self._line.take(event),
+            policy=self._policy,
+            edge_metrics=value_of(self._given, "enable_edge_metrics"),
+        )
+
+    def _feed(self, source: PictureSource, files: FileBackend) -> PictureFeed:
+        from labwire.sources.feed import PictureFeed
+
+        return PictureFeed(
+            source,
+            depth=_DEPTH,
+            policy=self._policy,
+            once=self._video,
+            on_event=lambda kind, data: self._on_source(files, kind, data),
         )
 
     def _pump(self, feed: PictureFeed, files: FileBackend, physiology: Physiology) -> None:
@@ -208,9 +193,8 @@ class Server:
         if live:
             show_line("")
 
-    def _now_us(self) -> int:
-        # A video that is not played at its own pace has its own time.
-        return self._newest_us if self._fast and self._newest_us else self._anchor.now_us()
+    def _video_us(self) -> int:
+        return self._newest_us or self._anchor.now_us()  # a video has its own time
 
     def _on_source(self, files: FileBackend, kind: str, data: dict[str, Any]) -> None:
         if kind == "failed":
@@ -222,9 +206,6 @@ class Server:
             _log.info("%s: %d x %d at %g/s, %s", *(data[key] for key in ("name", "width", "height", "fps", "codec")))
             files.clear(StatusCode.CAMERA_FAILED)
 
-    def _on_file_event(self, kind: str, data: dict[str, Any]) -> None:
-        _log.info("%s", event_text(kind, data))
-
     def _on_status(self, status: Status, _stamp_us: int) -> None:
         if self._line:
             self._line.take_status(status.message)
@@ -233,29 +214,6 @@ class Server:
             # What a person in front of the camera can change is on the live line.
             level = logging.WARNING if status.code in _TROUBLE else logging.INFO
             _log.log(level, "status %d: %s", status.code, status.message)
-
-    def _sum_up(self, feed: PictureFeed, files: FileBackend, physiology: Physiology) -> None:
-        counted, read, measured = files.counters(), feed.counters(), physiology.counters()
-        streams, frames = (counted.core_metrics, counted.edge_metrics, counted.status), counted.frames
-        losses = {
-            "pictures broken": read.malformed + measured.malformed,
-            "pictures dropped": read.dropped + measured.dropped,
-            "frames not written": frames.dropped + frames.failed + frames.held_back,
-            "lines not written": counted.lines.dropped + sum(stream.dropped for stream in streams),
-            "timestamps raised": counted.core_metrics.moved_timestamps + counted.edge_metrics.moved_timestamps,
-        }
-        told = ", ".join(f"{what}: {count}" for what, count in losses.items() if count)
-        remark(
-            f"{PROGRAM}: {measured.received} pictures, {counted.core_metrics.written} core metrics, "
-            f"{counted.edge_metrics.written} edge metrics, {counted.status.written} statuses in "
-            f"{files.folder.absolute()}" + (f"; {told}" if told else "")
-        )
-
-
-def _is_url(text: str) -> bool:
-    from labwire.sources.stream import SCHEMES
-
-    return urlsplit(text).scheme in SCHEMES
 
 
 def main() -> None:
