@@ -292,21 +292,5 @@ def test_buffers_are_bounded_and_large_enough(sizes: list[int]) -> None:
         assert pool.used_bytes <= 4 << 20 or len(out) == 1
 
 
-def test_a_buffer_that_was_just_stored_is_waited_for_but_not_for_long() -> None:
-    size = 16 << 20
-    pool, out = BufferPool(1 << 30), list[bytearray]()
-    while (buffer := pool.take(size)) is not None:
-        out.append(buffer)
-    assert len(out) == 3
-    pool.give_back(memoryview(out[1]))
-    assert pool.take(size) is out[1], "the one that is in the cache still"
-    assert pool.take(size) is None
-    pool.wait(60.0)  # the storing thread is late: this ends by itself
-    assert pool.take(size) is not None
-    assert pool.take(size) is not None, "memory is there to be used while the disk stalls"
-    pool.give_back(memoryview(out[0]))
-    assert pool.take(size) is None
-
-
 def test_the_sizes_of_the_tests() -> None:
     assert pixels_of(0).shape == (HEIGHT, WIDTH)

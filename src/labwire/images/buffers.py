@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from functools import lru_cache
 from typing import Final
@@ -10,12 +9,6 @@ from typing import Final
 _SMALLEST_BITS: Final = 12
 _STEP_BITS: Final = 4
 """Sizes are rounded up by at most an eighth, so that images of almost the same size share buffers."""
-_WARM_BYTES: Final = 24 << 20
-_WARM_COUNT: Final = 3
-"""So much, and so many buffers, may be in use before waiting for one that was just stored, which is in the cache still,
-is better than taking one more."""
-_PATIENCE_S_PER_BYTE: Final = 0.5e-9
-"""How long that is waited for: images still come in at 2 GB/s, or as fast as they are stored."""
 
 
 class BufferPool:
@@ -33,8 +26,6 @@ class BufferPool:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._waiting = False
-        self._patience_s = math.inf
-        self._late = False  # nothing was given back while it was waited for
 
     @property
     def used_bytes(self) -> int:
@@ -42,15 +33,9 @@ class BufferPool:
         return self._out_bytes
 
     def take(self, size: int) -> bytearray | None:
-        """Return a buffer of at least so many bytes, the one that was last given back if it fits.
-
-        None: there is no room, or it is too early for one more; `wait` before the next try.
-        """
+        """Return a buffer of at least so many bytes, the one that was last given back if it fits; None: no room."""
         capacity = _capacity(size)
         with self._lock:
-            if self._out_bytes >= max(_WARM_BYTES, _WARM_COUNT * capacity) and not self._late:
-                self._patience_s = capacity * _PATIENCE_S_PER_BYTE
-                return None
             free = self._free.get(capacity)
             if free:
                 self._out_bytes += capacity
@@ -69,7 +54,6 @@ class BufferPool:
         with self._lock:
             capacity = len(buffer)
             self._out_bytes -= capacity
-            self._late = False
             if self._held_bytes > self._limit_bytes:
                 self._held_bytes -= capacity
             else:
@@ -81,8 +65,8 @@ class BufferPool:
         """Wait till a buffer was given back, or `wake` was called, or the time is over."""
         with self._lock:
             self._waiting = True
-            self._late = not self._changed.wait(min(timeout_s, self._patience_s))
-            self._waiting, self._patience_s = False, math.inf
+            self._changed.wait(timeout_s)
+            self._waiting = False
 
     def wake(self) -> None:
         """Wake whoever waits."""

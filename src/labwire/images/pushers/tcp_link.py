@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 SEND_SLICE_S: Final = 0.1
 """Longest that one write blocks: so often the thread looks at what the writer says and what it shall do itself."""
-CHUNK_BYTES: Final = 16 << 20
+CHUNK_BYTES: Final = 8 << 20
 """From here on a write takes no further piece: the next images find room while these are on their way.
 
 A piece is not cut, and small images go together: what this thread does in between takes longer than usual, because the
