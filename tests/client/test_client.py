@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,11 +17,12 @@ from labwire.operations.bus import BusOperations
 from labwire.testing import SmallRig
 from labwire.wire.gap_counter import Gap
 from tests.bus.fake_hub import LIMIT_S, wait_until
+from tests.ports import lasting_port
 
 
 @pytest.fixture
 def small() -> Iterator[SmallRig]:
-    with SmallRig() as small:
+    with SmallRig(lasting_port()) as small:
         yield small
 
 
@@ -29,12 +30,6 @@ def small() -> Iterator[SmallRig]:
 def rig(small: SmallRig) -> Iterator[Rig]:
     with connect(port=small.port, timeout_s=LIMIT_S) as rig:
         yield rig
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_connect_learns_the_ports(small: SmallRig, rig: Rig) -> None:
@@ -52,7 +47,7 @@ def test_connect_finds_the_rig_of_the_environment(small: SmallRig, monkeypatch: 
 
 
 def test_where_nobody_is_the_error_says_what_to_do() -> None:
-    port = free_port()
+    port = lasting_port()
     with pytest.raises(PeerGoneError, match=rf"no rig answers at tcp://127.0.0.1:{port}; start one with `labwire run`"):
         connect(port=port, timeout_s=0.05)
 
@@ -150,6 +145,12 @@ def test_a_request_that_nobody_took_never_reaches_a_later_rig(small: SmallRig, r
     with SmallRig(small.port) as again:
         assert rig.request("r") == "OK"
         assert "R too late" not in again.texts
+
+
+def test_a_notification_in_one_dict_is_told_how_to_write_it(rig: Rig) -> None:
+    with pytest.raises(UsageError, match=r"write the subject, then the fields"):
+        rig.notify(cast("Any", {"subject": "recording.should_stop"}))
+    assert repr(rig) == f"<Rig at {rig.host}:{rig.remote_port}>"
 
 
 def test_notify_is_confirmed_and_its_topic_follows(small: SmallRig, rig: Rig) -> None:

@@ -99,7 +99,7 @@ class Publisher:
             UsageError: The payload cannot be sent.
             StateError: The publisher is closed.
         """
-        body = encode_payload(payload)
+        body = _encode_map(payload)
         with self._lock:
             return self._publish(topic, body, raw)
 
@@ -142,7 +142,7 @@ class Publisher:
             UsageError: The payload cannot be sent.
             StateError: The publisher is closed.
         """
-        body = encode_payload(payload)
+        body = _encode_map(payload)
         with self._lock:
             return self._send(self._push, topic, body, raw) if self._push else self._publish(topic, body, raw)
 
@@ -327,6 +327,13 @@ class Publisher:
         if self._closed or isinstance(error, zmq.ContextTerminated):
             return StateError(f"the publisher {self.name!r} is closed; {topic!r} was not published")
         return ResourceError(f"{topic!r} was not published: {error}")
+
+
+def _encode_map(payload: Any) -> bytes:
+    kind: type[Any] = type(payload)
+    if kind is not dict and not issubclass(kind, (Mapping, msgspec.Struct)):
+        raise UsageError(f"payload cannot be sent: it must be a map of keys and values, not {kind.__name__}")
+    return encode_payload(payload)
 
 
 def _check_raw(raw: Sequence[Part]) -> Sequence[Part]:

@@ -21,7 +21,7 @@ from labwire.client.instrument import Instrument, RigInstruments, rig_instrument
 from labwire.client.latecomer import LatecomerSubscription
 from labwire.client.ports import Ports
 from labwire.clock_offset import ClockOffset, measure_offset
-from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError
+from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError, UsageError
 from labwire.names import check_subject
 from labwire.operations.actors import Actors
 from labwire.operations.bus import BusOperations
@@ -102,6 +102,9 @@ class Rig:
         self.replay: Replay = self.service(Replay)
         self.instruments: RigInstruments = rig_instruments(self._connections.rpc)
 
+    def __repr__(self) -> str:
+        return f"<Rig at {self.host}:{self.remote_port}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -161,7 +164,13 @@ class Rig:
         raise error(f"{self._remote.url} did not take {topic!r}: {reply}", reply=reply)
 
     def notify(self, subject: str, /, **fields: Any) -> str:
-        """Send a notification through the Remote, which confirms it; ``delay`` (seconds) sends it later."""
+        """Send a notification through the Remote, which confirms it; ``delay`` (seconds) sends it later.
+
+        Raises:
+            UsageError: The subject is no text, or breaks the grammar of subjects.
+        """
+        if not isinstance(subject, str):  # pyright: ignore[reportUnnecessaryIsInstance] (a dict, as others take it)
+            raise UsageError('write the subject, then the fields: notify("recording.should_start", session_name="a")')
         notification = {"subject": check_subject(subject), **fields}
         topic = notification_topic(notification)
         return self.send(topic, {**notification, "topic": topic})

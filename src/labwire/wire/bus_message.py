@@ -50,7 +50,7 @@ def _encode_other(value: object) -> object:
             return cast("type[Any]", plain)(value)
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    raise NotImplementedError
+    raise TypeError(f"a value of type {type(value).__name__} has no MessagePack form")
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_encode_other)
