@@ -52,10 +52,10 @@ class VitalsLine:
             parts = [
                 f"pulse {_shown(core and core.pulse, 'bpm')}",
                 f"breathing {_shown(core and core.breathing, '/min')}",
-                self._status.partition(": ")[0] if len(self._status) > 60 else self._status,
                 f"{self._fps():.0f} fps",
             ]
-        return "  " + " │ ".join([*parts, self._disk()])
+            status = self._status
+        return "  " + " │ ".join([*parts, self._disk(), status])  # its hint ends where the terminal does
 
     def _fps(self) -> float:
         times_us = self._times_us
