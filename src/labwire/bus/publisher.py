@@ -329,11 +329,14 @@ class Publisher:
         return ResourceError(f"{topic!r} was not published: {error}")
 
 
-def _encode_map(payload: Any) -> bytes:
-    kind: type[Any] = type(payload)
-    if kind is not dict and not issubclass(kind, (Mapping, msgspec.Struct)):
-        raise UsageError(f"payload cannot be sent: it must be a map of keys and values, not {kind.__name__}")
+def _encode_map(payload: Mapping[str, Any] | msgspec.Struct) -> bytes:
+    if payload.__class__ is not dict and not _is_map(payload):
+        raise UsageError(f"payload cannot be sent: it must be a map of keys and values, not {type(payload).__name__}")
     return encode_payload(payload)
+
+
+def _is_map(payload: object) -> bool:
+    return isinstance(payload, (Mapping, msgspec.Struct))
 
 
 def _check_raw(raw: Sequence[Part]) -> Sequence[Part]:
