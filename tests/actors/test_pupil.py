@@ -17,6 +17,7 @@ from labwire.bus.subscription import Subscription
 from labwire.client import Rig
 from labwire.testing import SmallRig, wait_until
 from labwire.wire.bus_message import BusMessage, encode_message
+from tests.ports import lasting_port
 from tests.rig_fixture import EYES, RunningRig, running_rig
 
 LIMIT_S = 20.0
@@ -138,7 +139,7 @@ def test_pictures_are_asked_for_as_each_version_wants_it(version: str, asked: li
 
 
 def test_a_lost_rig_is_a_gap(tmp_path: Path) -> None:
-    with contextlib.closing(Pupil()) as pupil, joined(pupil, tmp_path) as rig:
+    with contextlib.closing(Pupil(lasting_port())) as pupil, joined(pupil, tmp_path) as rig:
         with rig.subscribe("notify.source", "pupil.") as bus:
             pupil.small.silent = True  # it takes what comes and answers nothing, as over a network that broke
             assert "did not answer" in next_of("notify.source.lost", bus).payload["reason"]

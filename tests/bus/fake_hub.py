@@ -12,6 +12,7 @@ import zmq
 
 from labwire.bus.publisher import Publisher
 from labwire.testing.waiting import LIMIT_S, wait_until
+from tests.ports import HIGHEST, LOWEST
 
 __all__ = ["LIMIT_S", "KeepingContext", "PublisherSide", "SubscriberSide", "own_context", "unpack", "wait_until"]
 
@@ -48,14 +49,18 @@ def unpack(part: bytes) -> Any:
     return msgpack.loads(part)
 
 
+def _bound(socket: zmq.Socket[Any]) -> str:
+    # On a port that is still free when a test ends this hub and lets another one listen there.
+    return f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1', LOWEST, HIGHEST)}"
+
+
 class PublisherSide:
     """Stands where publishers connect: an XSUB that has subscribed to everything, and a PULL."""
 
     def __init__(self, context: zmq.Context[Any], *, blanket: bool = True, hwm: int = 0) -> None:
         self.socket, self.pull = context.socket(zmq.XSUB), context.socket(zmq.PULL)
         self.socket.rcvhwm = hwm
-        self.pub_url = f"tcp://127.0.0.1:{self.socket.bind_to_random_port('tcp://127.0.0.1')}"
-        self.push_url = f"tcp://127.0.0.1:{self.pull.bind_to_random_port('tcp://127.0.0.1')}"
+        self.pub_url, self.push_url = _bound(self.socket), _bound(self.pull)
         if blanket:
             self.socket.send(b"\x01")
 
@@ -89,7 +94,7 @@ class SubscriberSide:
         self.socket = context.socket(zmq.XPUB)
         self.socket.sndhwm = 0
         self.socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self.sub_url = f"tcp://127.0.0.1:{self.socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self.sub_url = _bound(self.socket)
 
     def subscription(self) -> bytes:
         """Wait for the next subscription (it begins with 1) or its end (it begins with 0)."""

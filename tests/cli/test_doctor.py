@@ -15,6 +15,7 @@ from labwire.cli.doctor import is_taken, show
 from labwire.cli.main import main
 from labwire.rig.doctor import CHECKS, Section
 from labwire.rig.finding import fail, ok, warn
+from tests.ports import lasting_port
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str]:
@@ -25,14 +26,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, st
     return ended.value.code, out
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_every_check_has_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    _, out = run(capsys, "--port", str(free_port()))
+    _, out = run(capsys, "--port", str(lasting_port()))
     for title in CHECKS:
         assert title in out
     assert " fine" in out.splitlines()[-1]
@@ -40,7 +35,7 @@ def test_every_check_has_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_only_a_failure_gives_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rig = tmp_path / "rig.toml"
-    rig.write_text(f"[remote]\nport = {free_port()}\n")
+    rig.write_text(f"[remote]\nport = {lasting_port()}\n")
     code, out = run(capsys, str(rig), "--json")
     report = json.loads(out)
     assert (code, report["failed"]) == (0, 0)

@@ -16,6 +16,7 @@ from labwire.errors import DeadlineError, LabwireError, NotFoundError
 from labwire.operations.bus import LastValue
 from labwire.wire.bus_message import BusMessage
 from tests.bus.fake_hub import LIMIT_S, SubscriberSide, own_context, wait_until
+from tests.ports import lasting_port
 from tests.rig_fixture import EYES, RunningRig, running_rig, shared_rig  # noqa: F401  a fixture is used by its name
 
 
@@ -72,8 +73,9 @@ def test_a_rig_that_was_killed_and_started_again_is_found(tmp_path: Path) -> Non
     first_folder, second_folder = tmp_path / "1", tmp_path / "2"
     first_folder.mkdir()
     second_folder.mkdir()
-    with running_rig(first_folder) as first, connect(port=first.port, timeout_s=LIMIT_S) as client:
-        port, ports = first.port, client.ports
+    port = lasting_port()
+    with running_rig(first_folder, remote_port=port) as first, connect(port=port, timeout_s=LIMIT_S) as client:
+        ports = client.ports
         with client.subscribe("pupil.") as subscription:
             subscription.recv(LIMIT_S)
             assert first.stop(signal.SIGTERM) == 0

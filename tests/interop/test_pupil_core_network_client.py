@@ -17,6 +17,7 @@ from pupil_labs.pupil_core_network_client import BackgroundSubscription, Device,
 from labwire import __version__
 from tests.interop.conftest import PUPIL_LIKE
 from tests.interop.pupil_client import LIMIT_MS, next_of
+from tests.ports import lasting_port
 from tests.rig_fixture import RunningRig, running_rig
 
 HASTY_TURNS = 10
@@ -136,8 +137,9 @@ def test_stream_pictures_into_the_rig(device: Device) -> None:
 # When it connects again, the client leaves its monitor sockets to the garbage collector.
 @pytest.mark.filterwarnings("ignore:Unclosed socket:ResourceWarning")
 def test_come_back_to_a_rig_that_was_restarted(tmp_path: Path) -> None:
-    with running_rig(tmp_path, PUPIL_LIKE) as rig:
-        port, old_port = rig.port, rig.ready.pub_port
+    port = lasting_port()
+    with running_rig(tmp_path, PUPIL_LIKE, remote_port=port) as rig:
+        old_port = rig.ready.pub_port
         device = Device(port=port, should_auto_reconnect=True)
         assert device.ipc_pub_port == old_port
     with running_rig(tmp_path, PUPIL_LIKE, remote_port=port) as rig:

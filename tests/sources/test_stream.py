@@ -20,6 +20,7 @@ from labwire.picture import Picture
 from labwire.sources.feed import PictureFeed
 from labwire.sources.stream import StreamSource, without_password
 from labwire.testing.processes import running_process
+from tests.ports import lasting_port
 from tests.sources.clips import FPS, HEIGHT, WIDTH, jpegs
 
 LIMIT_S = 30
@@ -131,14 +132,8 @@ def test_reading_before_opening_is_told_and_closing_twice_does_no_harm() -> None
     source.close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_rtsp_is_decoded() -> None:
-    url = f"rtsp://127.0.0.1:{free_port()}/live"
+    url = f"rtsp://127.0.0.1:{lasting_port()}/live"
     source = StreamSource(url, options={"rtsp_flags": "listen", "listen_timeout": "15"})
     pusher = [sys.executable, str(Path(__file__).with_name("rtsp_pusher.py")), url]
     # A process of its own: both ends wait for each other inside of FFmpeg.
