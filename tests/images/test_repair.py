@@ -15,7 +15,7 @@ import pytest
 from labwire.errors import NotFoundError
 from labwire.images.config import WriterOptions
 from labwire.images.journal import SUFFIX
-from labwire.images.repair import RepairedFile, repair_folder
+from labwire.images.repair import RepairedFile, repair_folder, repair_left
 from labwire.images.run_taker import RunTaker
 from labwire.wire.cbor_values import Date
 from labwire.wire.image_array import Array, array_of
@@ -312,3 +312,14 @@ def test_an_image_of_several_channels(killed: Any) -> None:
         pixels: Any = file["entry/data/data_threshold_2"]
         assert (pixels[1] == pixels_of(101)).all()
     assert stored_in(folder, 4) == {0, 1}
+
+
+def test_for_a_session_each_file_is_told_in_words(killed: Any, tmp_path: Path) -> None:
+    writer = killed(start_message(8))
+    writer.taker.image(image_message(0))
+    folder = writer.kill()
+    data, master = repair_left(folder)
+    assert data.endswith("lyso_1_data_000001.h5: 1 of 8 images")
+    assert master.endswith("lyso_1_master.h5: 1 of 8 images")
+    assert repair_left(tmp_path / "at work") == []  # its writer lives
+    assert repair_left(tmp_path / "on another computer") == []

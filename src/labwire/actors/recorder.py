@@ -14,6 +14,7 @@ import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.errors import InvalidNameError, LabwireError, NotFoundError, ProtocolError, ResourceError, UsageError
+from labwire.images.repair import repair_left
 from labwire.operations.actors import ActorList, Actors
 from labwire.operations.job import Job
 from labwire.operations.recordable import Recordable
@@ -66,6 +67,7 @@ class Recorder(Actor, Recording):
             recordables=self._find_recordables,
             actors=lambda: self._actors,
             on_event=self._post_event,
+            repair_images=repair_left,
         )
         retention = self.options.retention
         self._house = Housekeeper(Path(self.options.root), retention) if retention.automatic else None

@@ -54,7 +54,8 @@ def list_sessions(rig: RigFile = None, /, *, root: Path | None = None, connectio
 def repair(session: str, rig: RigFile = None, /, *, root: Path | None = None, connection: Connection = HERE) -> None:
     """Make a session whole that a crash cut off: by its folder, or by its name. A rig need not run.
 
-    Whatever is whole stays as it is, so it does no harm to repair twice.
+    Image files that its writers left under way when they were killed are finished as well. Whatever is whole stays as it
+    is, so it does no harm to repair twice.
 
     Args:
         session: Folder of the session; or name and number as `labwire sessions list` shows them: `pilot/003`.
@@ -100,11 +101,12 @@ def repair_here(folder: Path, *, quiet: bool = False) -> Repaired:
         DeviceError: The disk fails.
     """
     from labwire.cli.progress import progress_bar
+    from labwire.images.repair import repair_left
     from labwire.sessions.check.repair import repair_session
 
     try:
         with progress_bar(quiet=quiet) as report:
-            return repair_session(folder.absolute(), report=report)
+            return repair_session(folder.absolute(), report=report, repair_images=repair_left)
     except OSError as error:
         raise DeviceError(f"the repair of {folder} stopped: {error}; another repair finishes it") from error
 

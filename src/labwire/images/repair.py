@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from labwire.errors import LabwireError, MissingExtraError, NotFoundError, ProtocolError
+from labwire.errors import LabwireError, MissingExtraError, NotFoundError, ProtocolError, StateError
 from labwire.images.compression import decompress
 from labwire.images.data_file import ChannelShape, ColumnShape, DataFile, FinishedFile, repaired_name
 from labwire.images.hdf5_tree import Node, load_h5py
@@ -50,6 +50,8 @@ class RepairedFile(msgspec.Struct, frozen=True, kw_only=True):
     """Images that the writer had noted as stored and that cannot be read."""
     reason: str = ""
     """Why it was left, or what it lacks."""
+    at_work: bool = False
+    """It was left because its writer lives."""
 
     @property
     def text(self) -> str:
@@ -84,6 +86,15 @@ def repair_folder(folder: Path, on_file: Callable[[RepairedFile], None] = lambda
     return done
 
 
+def repair_left(folder: Path) -> list[str]:
+    """Do the same for a session, and tell of each file in words; nothing if that cannot be done on this computer."""
+    try:
+        files = repair_folder(folder)
+    except (NotFoundError, MissingExtraError):
+        return []
+    return [file.text for file in files if not file.at_work]
+
+
 class _UnderWay(msgspec.Struct, frozen=True):
     temporary: str
     name: str
@@ -116,7 +127,8 @@ def _repair(folder: OutputFolder, file: _UnderWay) -> Iterator[RepairedFile]:
         if repaired is not None:
             yield repaired
     except (OSError, RuntimeError, LabwireError) as error:
-        yield RepairedFile(path=path, outcome="left", reason=f"{file.temporary}: {error}")
+        reason, at_work = f"{file.temporary}: {error}", isinstance(error, StateError)
+        yield RepairedFile(path=path, outcome="left", reason=reason, at_work=at_work)
 
 
 @contextmanager
@@ -128,7 +140,7 @@ def _held(folder: OutputFolder, file: _UnderWay) -> Generator[JournalReader]:
         raise ProtocolError("there is no journal beside it, so what is in it cannot be known") from None
     with open(fd, "rb") as opened:  # noqa: PTH123 - a Path would follow a link
         if not lock(fd):
-            raise ProtocolError("its writer is at work")
+            raise StateError("its writer is at work")
         with _mapped(folder.path / file.temporary) as pixels:
             yield JournalReader(opened.read(), pixels)
 

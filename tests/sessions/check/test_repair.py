@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from labwire.clock import RigClock, monotonic_s
 from labwire.errors import CancelledError, NotFoundError, StateError
+from labwire.operations.recordable import StreamDescription
 from labwire.operations.recording import RepairProgress
 from labwire.sessions.check.repair import repair_session
 from labwire.sessions.config import RecorderConfig
@@ -238,3 +239,15 @@ def test_other_peoples_files_in_the_folder_are_left_alone(killed: Path) -> None:
     assert (killed / "notes.txt").read_text() == "mine"
     assert (killed / "video.mp4").read_bytes().endswith(b"somebody else's")
     assert msgspec.json.decode((killed / "session.json").read_bytes())["state"] == "repaired"
+
+
+def test_what_killed_writers_left_under_way_is_finished_too(killed: Path, tmp_path: Path) -> None:
+    repair_session(killed)
+    images = tmp_path / "images"
+    known = read_manifest(killed)
+    streams = {**known.streams, "disk1": StreamDescription("disk1", [], about={"folder": str(images)})}
+    write_manifest(killed, msgspec.structs.replace(known, streams=streams))
+
+    repaired = repair_session(killed, repair_images=lambda folder: [f"{folder}: mended"])
+
+    assert repaired.changes == [f"{images}: mended"]

@@ -26,6 +26,7 @@ from labwire.sessions.player import player_format
 from labwire.sessions.player.pldata_repair import repair_pldata
 from labwire.sessions.player.timestamps import SUFFIX as TIMESTAMPS_SUFFIX
 from labwire.sessions.player.timestamps import header_count
+from labwire.sessions.reading.image_runs import folders_of_writers
 
 
 def repair_session(
@@ -33,6 +34,7 @@ def repair_session(
     *,
     report: Callable[[RepairProgress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
+    repair_images: Callable[[Path], list[str]] = lambda folder: [],
 ) -> Repaired:
     """Make a session whole in place. Nothing that is whole is changed, so doing it twice does no harm.
 
@@ -40,6 +42,7 @@ def repair_session(
         folder: Of the session.
         report: Hears of progress.
         cancelled: Asked between steps and within long ones.
+        repair_images: Finishes what writers left under way in a folder of images, and tells of each file.
 
     Raises:
         NotFoundError: The folder is no session.
@@ -53,7 +56,9 @@ def repair_session(
         raise NotFoundError(f"{folder} is not a session", path=str(folder))
     if is_locked(log_path):
         raise StateError(f"{folder} is still being recorded: stop the recording before repairing it", path=str(folder))
-    return _Repair(folder, report, cancelled).run()
+    repaired = _Repair(folder, report, cancelled).run()
+    images = [line for place in folders_of_writers(manifest.read_manifest(folder)) for line in repair_images(place)]
+    return msgspec.structs.replace(repaired, changes=[*repaired.changes, *images])
 
 
 class _Repair:

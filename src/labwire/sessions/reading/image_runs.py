@@ -99,7 +99,7 @@ def check_runs(folder: Path, known: Manifest | None = None) -> RunsFound:
         images += found
         if problem:
             problems.append(f"{stream}: run {run.run_number}: {problem}")
-    folders = _folders_of_writers(known) if has_h5py() else []
+    folders = folders_of_writers(known) if has_h5py() else []
     for stream, run in notes:
         untold = _find_untold(run, notes, folders)
         images += untold.images
@@ -168,7 +168,7 @@ class _Untold(NamedTuple):
         return said
 
 
-def _folders_of_writers(known: Manifest | None) -> list[Path]:
+def folders_of_writers(known: Manifest | None) -> list[Path]:
     """Return where the writers of a session store; none if one of them is on another computer."""
     writers = [one for one in known.streams.values() if one.about.get("folder")] if known else []
     return [] if any(one.host for one in writers) else sorted({Path(one.about["folder"]) for one in writers})

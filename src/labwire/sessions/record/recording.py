@@ -87,7 +87,9 @@ class SessionRecorder:
         actors: Callable[[], Sequence[str]] = list,
         on_event: OnEvent = lambda kind, data: None,
         free_bytes: Callable[[Path], int] = free_bytes,
+        repair_images: Callable[[Path], list[str]] = lambda folder: [],
     ) -> None:
+        self._repair_images = repair_images
         self._config, self._clock, self._rig = config, clock, rig or {}
         self._recordables, self._actors = recordables, actors
         self._on_event, self._free_bytes = on_event, free_bytes
@@ -345,7 +347,10 @@ class SessionRecorder:
             NotFoundError: There is no such session.
         """
         folder = find_session(Path(self._config.root), session)
-        return LocalJob(lambda report, cancelled: repair_session(folder, report=report, cancelled=cancelled))
+        images = self._repair_images
+        return LocalJob(
+            lambda report, cancelled: repair_session(folder, report=report, cancelled=cancelled, repair_images=images)
+        )
 
     def verify(self, session: str) -> LocalJob[RepairProgress, Verified]:
         """Return the work of checking a session; `labwire.sessions.check.verify` tells what is done.
