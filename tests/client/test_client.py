@@ -18,7 +18,6 @@ from labwire.testing import SmallRig
 from labwire.wire.gap_counter import Gap
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.ports import lasting_port
-from tests.ports import lasting_port
 
 
 @pytest.fixture
