@@ -316,6 +316,16 @@ def test_the_newest_frame_is_only_given_when_whole(tmp_path: Path) -> None:
     assert latest_frame(tmp_path) == jpeg(0).data
 
 
+def test_of_two_extensions_the_newer_frame_counts(tmp_path: Path) -> None:
+    frames = {"latest.jpg": jpeg(0).data, "latest.png": b"pixels IEND\xaeB\x60\x82"}
+    for name, data in frames.items():
+        (tmp_path / name).write_bytes(data)
+    for newer, newest in frames.items():
+        for name in frames:
+            os.utime(tmp_path / name, times=(1, 2 if name == newer else 1))
+        assert latest_frame(tmp_path) == newest
+
+
 @pytest.mark.parametrize("extension", ["png", "bmp"])
 def test_frames_of_other_formats_are_checked_too(tmp_path: Path, extension: str) -> None:
     options = FileIpcOptions(base_directory=str(tmp_path), frame_extension=extension)  # type: ignore[arg-type]

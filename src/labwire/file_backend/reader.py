@@ -6,6 +6,7 @@ works on any computer that sees the folder.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -178,9 +179,9 @@ def latest_frame(folder: str | Path) -> bytes | None:
     """Return the newest frame of a folder as an image file, whole; None if there is none.
 
     Writers that write in place are read until what is there is whole; ours replaces it, so that the first look is good.
+    Of several extensions, because somebody has changed it, the one that was written last counts.
     """
-    for name in _FRAME_NAMES:
-        path = Path(folder).expanduser() / name
+    for path in _latest_in(Path(folder).expanduser()):
         for _ in range(_FRAME_TRIES):
             try:
                 data = path.read_bytes()
@@ -190,6 +191,14 @@ def latest_frame(folder: str | Path) -> bytes | None:
                 return data
             time.sleep(_FRAME_PAUSE_S)
     return None
+
+
+def _latest_in(folder: Path) -> list[Path]:
+    found: list[tuple[float, Path]] = []
+    for name in _FRAME_NAMES:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(((folder / name).stat().st_mtime, folder / name))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _is_whole(data: bytes, suffix: str) -> bool:
