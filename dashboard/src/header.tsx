@@ -4,7 +4,7 @@ import { bytes, duration, hours } from "./format";
 import { connection, hello, status } from "./live";
 import { startRecording } from "./record";
 import { askStop } from "./shortcuts";
-import { recorder, recording, warnings } from "./state";
+import { recorder, recorderDown, recording, warnings } from "./state";
 import { Button, Pill } from "./ui";
 
 /** Rig time, running on between two statuses. */
@@ -45,7 +45,9 @@ export function Header() {
       {readOnly && <Pill level="idle">read-only</Pill>}
       {state && (
         <>
-          {recording.value ? (
+          {recorderDown.value ? (
+            <Pill level={recorderDown.value === "starting" ? "warn" : "bad"}>recorder {recorderDown.value}</Pill>
+          ) : recording.value ? (
             <Pill level="record">
               <span class="number">REC {duration(state.duration_s)}</span>
             </Pill>
@@ -54,14 +56,16 @@ export function Header() {
               <Pill level="idle">not recording</Pill>
             </span>
           )}
-          <span class="disk" title="Space left for recordings">
-            disk {state.disk_hours === null ? bytes(state.free_bytes) : hours(state.disk_hours)}
-          </span>
+          {!recorderDown.value && (
+            <span class="disk" title="Space left for recordings">
+              disk {state.disk_hours === null ? bytes(state.free_bytes) : hours(state.disk_hours)}
+            </span>
+          )}
         </>
       )}
       <span class="space" />
       <RigTime />
-      {state && !readOnly && (
+      {state && !readOnly && !recorderDown.value && (
         <>
           {recording.value ? (
             <Button kind="danger" onClick={askStop} title="r">

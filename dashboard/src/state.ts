@@ -30,6 +30,7 @@ export interface Instrument {
   heartbeat_age_s: number | null;
 }
 
+const FINE = new Set(["running", "remote"]);
 const LOG_LINES = 1000;
 const NOTIFICATIONS = 300;
 
@@ -45,7 +46,12 @@ export const instruments = computed<Instrument[]>(() =>
     .sort((a, b) => a.name.localeCompare(b.name)),
 );
 export const recorder = computed<Payload | null>(() => newest.value.get("recorder.state")?.payload ?? null);
-export const recording = computed(() => recorder.value?.recording === true);
+/** Why what the recorder said last counts no more: it is stopped, silent, or starts again; empty while it lives. */
+export const recorderDown = computed(() => {
+  const found = actors.value?.find((one) => one.actor_class.endsWith("actors.recorder:Recorder"))?.state ?? "running";
+  return FINE.has(found) ? "" : words(found);
+});
+export const recording = computed(() => recorder.value?.recording === true && !recorderDown.value);
 
 const waiting = new Map<string, Message>();
 let waitingLog: Message[] = [];
@@ -123,8 +129,6 @@ export interface Warning {
   page: string;
   level: "bad" | "warn";
 }
-
-const FINE = new Set(["running", "remote"]);
 
 /** What a person should look at, worst first. */
 export const warnings = computed<Warning[]>(() => {

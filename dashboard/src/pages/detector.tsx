@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { call } from "../api";
 import { bytes, count, rate } from "../format";
 import { hello } from "../live";
-import { newest, words } from "../state";
+import { actors, newest, words } from "../state";
 import { Button, Card, Field, Pill, toast, type Level } from "../ui";
 
 /** What one connection has had of a run. */
@@ -57,7 +57,9 @@ export function Run({ detector: first }: { detector: Detector }) {
   const images = useSignal("");
   const prefix = useSignal("");
   const told = newest.value.get(`detector.${first.name}.state`)?.payload;
-  const detector = { ...first, ...(told as Partial<Detector> | undefined) };
+  const actor = actors.value?.find((one) => one.name === first.name)?.state;
+  const gone = actor !== undefined && actor !== "running" ? { state: "unreachable", sockets: [], waiting: null } : {};
+  const detector = { ...first, ...(told as Partial<Detector> | undefined), ...gone }; // what a dead one told last is old
   const busy = ["arming", "armed", "running", "ending"].includes(detector.state);
   const { last_run: last } = detector;
   async function start(): Promise<void> {

@@ -3,7 +3,7 @@ import { useComputed, useSignal } from "@preact/signals";
 import { call } from "../api";
 import { bytes, count, duration, figure, hours, logText, rate } from "../format";
 import { hello, type Message } from "../live";
-import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recording, refreshActors, warnings, words } from "../state";
+import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recorderDown, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
 
@@ -161,8 +161,8 @@ export function Overview() {
       <dl class="figures">
         <Figure
           label={recording.value ? "recording" : "recorder"}
-          value={!state ? "none" : recording.value ? duration(state.duration_s) : "idle"}
-          level={recording.value ? "record" : undefined}
+          value={!state ? "none" : recorderDown.value || (recording.value ? duration(state.duration_s) : "idle")}
+          level={recorderDown.value ? "bad" : recording.value ? "record" : undefined}
         />
         <Figure label="disk lasts" value={state ? hours(state.disk_hours) : "–"} />
         <Figure label="disk free" value={state ? bytes(state.free_bytes) : "–"} />

@@ -5,7 +5,7 @@ import { look, notify, Problem } from "../api";
 import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
 import { findOffers, leftOut, offers, startRecording } from "../record";
-import { actors, kindOf, notifications, recorder, recording } from "../state";
+import { actors, kindOf, notifications, recorder, recorderDown, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
 import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll } from "../ui";
 import { levelOf, SessionPage } from "./session";
@@ -65,7 +65,7 @@ function Recorder() {
   return (
     <Card title="Recorder">
       <dl class="figures">
-        <Figure label={recording.value ? "recording" : "state"} value={recording.value ? duration(state.duration_s) : "idle"} level={recording.value ? "record" : undefined} />
+        <Figure label={recording.value ? "recording" : "state"} value={recorderDown.value || (recording.value ? duration(state.duration_s) : "idle")} level={recorderDown.value ? "bad" : recording.value ? "record" : undefined} />
         <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
         <Figure label="records" value={recording.value ? count(state.written) : "–"} />
         <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
@@ -73,6 +73,7 @@ function Recorder() {
       </dl>
       {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
       {!readOnly &&
+        !recorderDown.value &&
         (recording.value ? (
           <div class="row">
             <Button kind="danger" onClick={askStop}>
@@ -112,6 +113,10 @@ export function Sessions() {
   const failure = useSignal("");
   async function refresh(): Promise<void> {
     if (!recorder.peek()) return;
+    if (recorderDown.peek()) {
+      failure.value = `the recorder is ${recorderDown.peek()}`;
+      return;
+    }
     try {
       sessions.value = await look<Session[]>("record.list");
       failure.value = "";
@@ -124,6 +129,7 @@ export function Sessions() {
   useSignalEffect(() => {
     void notifications.value.filter((one) => one.topic.startsWith("notify.recording.")).length;
     void present.value;
+    void recorderDown.value;
     void refresh();
   });
   useEffect(() => {
@@ -137,7 +143,8 @@ export function Sessions() {
     <>
       <Recorder />
       <Card title="Sessions" actions={<Field inline label="Filter" value={filter} />}>
-        {failure.value && <p class="error">This list is old: {failure.value}</p>}
+        {failure.value && <p class="error">{sessions.value && "This list is old: "}
+            {failure.value}</p>}
         {shown.length ? (
           <Scroll label="Sessions">
             <table class="rows">
@@ -175,7 +182,7 @@ export function Sessions() {
               </tbody>
             </table>
           </Scroll>
-        ) : (
+        ) : failure.value ? null : (
           <Empty title={!sessions.value ? "Looking for sessions…" : filter.value ? "No session has that name" : "Nothing has been recorded yet"}>
             {sessions.value && !filter.value && !hello.value?.read_only && "Press R, or Start recording above."}
           </Empty>
