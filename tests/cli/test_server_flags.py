@@ -102,6 +102,12 @@ def test_the_help_names_every_flag() -> None:
 def test_what_is_implied_or_changes_nothing_is_told() -> None:
     assert remarks({}) == ["--use_camera is implied"]
     assert remarks({"input_video_path": "movie.mp4"}) == []
+    [line] = remarks({"use_camera": True, "realtime": True})
+    assert line.startswith("--realtime has no effect: it is for a video")
+    [line] = remarks({"input_video_path": "rtsp://camera/", "input_video_time_path": "times.txt"})
+    assert line.startswith("--input_video_time_path has no effect: it is for a video")
+    [line] = remarks({"input_video_path": "movie.mp4", "realtime": True, "capture_width_px": 640})
+    assert line.startswith("--capture_width_px has no effect: it asks a camera")
     [line] = remarks({"use_camera": True, "enable_phasic_bp": True})
     assert line.startswith("--enable_phasic_bp has no effect")
 

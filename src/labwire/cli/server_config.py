@@ -10,11 +10,14 @@ from typing import Any, cast
 import msgspec
 
 from labwire.cli.server_flags import FILE_IPC, FLAGS, HINT, PROGRAM, Value, value_of
+from labwire.cli.server_source import is_video
 from labwire.errors import ConfigError, UsageError
 from labwire.file_backend.config import FileIpcOptions
 from labwire.strict import find_mistakes
 
 DEFAULT_FILE = "default_file_ipc_config.json"
+_ONLY_CAMERA = ("camera_device_index", "capture_width_px", "capture_height_px", "codec", "auto_lock")
+_ONLY_VIDEO = ("input_video_time_path", "realtime")
 
 
 def file_ipc_options(given: dict[str, Value]) -> FileIpcOptions:
@@ -96,10 +99,18 @@ def check_folder(given: dict[str, Value], options: FileIpcOptions) -> None:
 
 def remarks(given: dict[str, Value]) -> list[str]:
     """Return a line for each flag that is implied, or changes nothing here."""
-    lines = [f"--{name} has no effect: {FLAGS[name].ignored}" for name in given if FLAGS[name].ignored]
+    lines = [f"--{name} has no effect: {why}" for name in given if (why := _idle(name, given))]
     if "use_camera" not in given and not value_of(given, "input_video_path"):
         lines.insert(0, "--use_camera is implied")
     return lines
+
+
+def _idle(name: str, given: dict[str, Value]) -> str:
+    if name in _ONLY_CAMERA and value_of(given, "input_video_path"):
+        return "it asks a camera of this computer, and --input_video_path is given"
+    if name in _ONLY_VIDEO and not is_video(given):
+        return "it is for a video, and --input_video_path names none"
+    return FLAGS[name].ignored
 
 
 def _read(path: Path) -> dict[str, Any]:
