@@ -164,7 +164,7 @@ export function Overview() {
           value={!state ? "none" : recorderDown.value || (recording.value ? duration(state.duration_s) : "idle")}
           level={recorderDown.value ? "bad" : recording.value ? "record" : undefined}
         />
-        <Figure label="disk lasts" value={state ? hours(state.disk_hours) : "–"} />
+        <Figure label="disk lasts" value={state && !recorderDown.value ? hours(state.disk_hours) : "–"} />
         <Figure label="disk free" value={state ? bytes(state.free_bytes) : "–"} />
         <Figure label="messages" value={stats ? rate(stats.messages_hz) : "–"} unit="/s" />
         <Figure label="traffic" value={stats ? bytes(stats.bytes_hz) : "–"} unit="/s" />

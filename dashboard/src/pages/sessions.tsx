@@ -69,7 +69,7 @@ function Recorder() {
         <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
         <Figure label="records" value={recording.value ? count(state.written) : "–"} />
         <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
-        <Figure label="disk lasts" value={hours(state.disk_hours)} />
+        <Figure label="disk lasts" value={recorderDown.value ? "–" : hours(state.disk_hours)} />
       </dl>
       {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
       {!readOnly &&
