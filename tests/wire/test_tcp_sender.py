@@ -158,6 +158,30 @@ def test_failed_images_are_counted_and_the_flow_goes_on() -> None:
     assert [fault.image_number for fault in connection.account.faults] == [0, 1, 2, 3, None]
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 63, 64, 65, 100, 192, 10_000])
+def test_answers_count_the_same_in_a_block_and_in_pieces(chunk_bytes: int) -> None:
+    connection = sender_in(State.STARTED)
+    flush(connection)
+    for number in range(12):
+        connection.send_image(number, b"pixels", 0.0)
+    flush(connection)
+    answers = [ack(FrameType.DATA, image=number, done=number + 1) for number in range(8)]
+    answers.insert(2, ack(FrameType.DATA, image=1))  # answered already
+    answers.insert(3, ack(FrameType.DATA, image=9, run=RUN - 1))  # of another run
+    answers.insert(5, frame(FrameType.KEEPALIVE))
+    answers.insert(6, frame(99, b"from the future"))
+    answers.append(ack(FrameType.DATA, image=8, flags=0, code=5, text="full"))
+    answers.append(ack(FrameType.DATA, image=10, done=9))
+    data = b"".join(answers)
+    for at in range(0, len(data), chunk_bytes):
+        connection.receive_data(data[at : at + chunk_bytes], 1.0)
+    result, counters = connection.account.result(), connection.counters
+    assert (result.acknowledged, result.failed, result.missing_images, result.processed) == (9, 1, (9, 11), 9)
+    assert (counters.stray, counters.keepalives, counters.unknown) == (2, 1, 1)
+    assert counters.frames == len(answers) + 1, "the answer to START too"
+    assert connection.state is State.RUNNING
+
+
 def test_a_million_failures_keep_sixteen_texts() -> None:
     connection = sender_in(State.STARTED)
     for number in range(100):
