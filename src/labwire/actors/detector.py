@@ -22,6 +22,7 @@ from labwire.images.acquisition import Acquisition, Source
 from labwire.images.broker_json import BrokerConfig, read_broker_json
 from labwire.images.build import make_pusher, make_sides
 from labwire.images.stream import ImageStream, StreamResult
+from labwire.images.stream_text import stream_event_text
 from labwire.operations.detectors import (
     DetectorList,
     DetectorProgress,
@@ -237,7 +238,8 @@ class Detector(Actor, Detectors):
             self._runs_done += 1
         if run.error:
             self._last_error = run.error
-            self.log.error("run %s: %s", run.run_number, run.error)
+            begin = f"run {run.run_number}: "
+            self.log.error("%s%s", begin, run.error.removeprefix(begin))
         else:
             said = "cancelled" if run.cancelled else f"{run.images} images in {run.duration_s:.3g} s"
             self.log.info("run %s: %s", run.run_number, said)
@@ -297,11 +299,8 @@ class Detector(Actor, Detectors):
 
     def _on_event(self, kind: str, data: dict[str, Any]) -> None:
         """On a thread of the stream: the publisher may be used from any."""
-        text = " ".join(f"{key}={value}" for key, value in data.items())
-        if kind in _LOST:
-            self.log.warning("%s: %s", kind.replace("_", " "), text)
-        else:
-            self.log.info("%s: %s", kind.replace("_", " "), text)
+        tell = self.log.warning if kind in _LOST else self.log.info
+        tell("%s", stream_event_text(kind, data))
         self.notify(f"detector.{kind}", detector=self.name, timestamp=self.clock.now(), **data)
         self.post(self._publish_state)
 

@@ -43,12 +43,18 @@ def _cells(row: DetectorStatus) -> list[str]:
         row.source or NOTHING,
         row.stream or NOTHING,
         ", ".join(row.addresses) or NOTHING,
-        NOTHING if row.writers is None else str(row.writers),
+        _writers(row),
         str(row.run_number) if known else NOTHING,
         f"{row.done_images}/{row.total_images}" if known else NOTHING,
         f"{row.images_per_s:.1f}/s, {size(row.bytes_per_s)}/s" if row.images_per_s else NOTHING,
         ", ".join(troubles) or (row.last_error if row.state in {"idle", "unreachable"} else "") or NOTHING,
     ]
+
+
+def _writers(row: DetectorStatus) -> str:
+    if row.sockets:  # in a run: those that take part in it
+        return str(len(row.sockets))
+    return NOTHING if row.writers is None else str(row.writers)
 
 
 app = service_app(Detectors, instead={"list": detectors})

@@ -25,6 +25,7 @@ from labwire.images.build import make_pusher, make_sides
 from labwire.images.compression import Compression
 from labwire.images.stream import ImageStream, StreamResult
 from labwire.images.stream_config import MessageConfig, PreviewConfig, TcpStreamConfig
+from labwire.images.stream_text import stream_event_text
 from labwire.sources.detector_config import (
     MAX_SIDE_PX,
     ImageSourceConfig,
@@ -184,7 +185,7 @@ def _broker(config: Path | None, listen: str | None) -> BrokerConfig:
 
 def _stream(stack: ExitStack, broker: BrokerConfig, *, self_described: bool) -> ImageStream:
     def on_event(kind: str, data: dict[str, Any]) -> None:
-        remark(_event_text(kind, data))
+        remark(stream_event_text(kind, data))
 
     pusher = make_pusher(broker.pusher, on_event)
     stack.callback(pusher.close)
@@ -198,19 +199,6 @@ def _stream(stack: ExitStack, broker: BrokerConfig, *, self_described: bool) -> 
     if metadata is not None:
         remark(f"metadata at {metadata.address}")
     return stream
-
-
-def _event_text(kind: str, data: dict[str, Any]) -> str:
-    match kind:
-        case "writer_connected":
-            return f"writer {data['writer']} is connected"
-        case "writer_lost" | "writer_refused":
-            return f"{kind.replace('_', ' ')}: {data['reason']}"
-        case "image_failed":
-            more = ", and no other image of this run" if data.get("fatal") else ""
-            return f"image {data['image_number']} is not stored{more}: the end of the run tells why"
-        case _:
-            return f"{kind.replace('_', ' ')}: {' '.join(f'{key}={value}' for key, value in data.items())}"
 
 
 @contextmanager

@@ -54,8 +54,8 @@ def list_sessions(rig: RigFile = None, /, *, root: Path | None = None, connectio
 def repair(session: str, rig: RigFile = None, /, *, root: Path | None = None, connection: Connection = HERE) -> None:
     """Make a session whole that a crash cut off: by its folder, or by its name. A rig need not run.
 
-    Image files that its writers left under way when they were killed are finished as well. Whatever is whole stays as it
-    is, so it does no harm to repair twice.
+    Image files that its writers left under way when they were killed are finished as well.
+    Whatever is whole stays as it is, so it does no harm to repair twice.
 
     Args:
         session: Folder of the session; or name and number as `labwire sessions list` shows them: `pilot/003`.
