@@ -6,13 +6,14 @@ import io
 from typing import Any
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from labwire.cli.progress import read_report
 from labwire.cli.show import show
 from labwire.operations.actors import ActorStatus
 from labwire.operations.recordable import StreamCounters
-from labwire.operations.recording import RecordingStopped, RepairProgress
+from labwire.operations.recording import Mark, RecordingStopped, RepairProgress
 
 
 class Nested(msgspec.Struct):
@@ -74,3 +75,10 @@ def test_progress_is_read_from_any_report() -> None:
     assert read_report(RepairProgress("bus.mcap", 5, 10)) == ("bus.mcap", 5, 10)
     assert read_report(RepairProgress("", 0, 0)) == ("", 0, None)
     assert read_report("halfway") == ("halfway", None, None)
+
+
+def test_what_goes_into_a_file_has_no_padding(capsys: pytest.CaptureFixture[str]) -> None:
+    show([Mark("a long label", 1.0), Mark("b", 2.0)])
+    out = capsys.readouterr().out
+    assert "a long label" in out
+    assert [line for line in out.splitlines() if line != line.rstrip()] == []

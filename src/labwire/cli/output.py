@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from labwire.wire.json_text import encode_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_PADDING = re.compile(r" +(?=\n)")
 _WIDTH_OF_FILES = 1000  # a table that goes into a file or a pipe is not cut at 80 columns
 
 
@@ -32,12 +34,27 @@ def remark(text: str) -> None:
         sys.stderr.flush()
 
 
+class _Unpadded:
+    """Writes to a stream without the spaces by which tables fill their last column."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_PADDING.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a rich console on standard output or standard error."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDTH_OF_FILES)
+    if stream.isatty():
+        return Console(file=stream, highlight=False)
+    return Console(file=cast("TextIO", _Unpadded(stream)), highlight=False, width=_WIDTH_OF_FILES)
 
 
 def to_json(value: object) -> str:
