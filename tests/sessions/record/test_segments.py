@@ -86,6 +86,26 @@ def test_nothing_is_lost_between_two_sessions(lab: Lab) -> None:
     assert [word.split()[0] for word in scale.asked] == [word for one in rounds for word in one]
 
 
+def test_a_stream_that_cannot_record_keeps_no_other_from_it(lab: Lab) -> None:
+    class Absent(Scale):
+        def prepare(self, session: SessionStart) -> StreamDescription:
+            assert not scale.asked or scale.asked[-1] == "start", "the other one records meanwhile"
+            self.asked.append("prepare")
+            raise DeviceError("nobody is there")
+
+    absent, scale = Absent(), Scale()
+    lab.others |= {"absent": absent, "scale": scale}
+    recorder = lab.recorder(segment_s=0.1)
+    recorder.start("long")
+    wait_for(lambda: len(absent.asked) > 2)
+    recorder.stop()
+    prepared = [one for one in scale.asked if one.startswith("prepare")]
+    assert prepared == [f"prepare {folder.name}" for folder in sessions_of(lab)]
+    assert scale.asked == [word for one in prepared for word in (one, "start", "stop")]
+    assert all([one.stream for one in read_manifest(folder).failed] == ["absent"] for folder in sessions_of(lab))
+    assert all("nobody is there" in read_manifest(folder).failed[0].reason for folder in sessions_of(lab))
+
+
 def test_a_next_session_that_cannot_be_begun_leaves_the_old_one_running(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -288,6 +288,7 @@ class SessionRecorder:
             new, guard = self._make_session(old.session.name, self._find_recordables(), old.left_out, old)
             try:
                 new.prepare_local()
+                new.prepare_others(besides=old.others)
                 old.stop_others()
                 new.prepare_others()
                 started = new.start(require=False)

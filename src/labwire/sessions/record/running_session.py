@@ -139,9 +139,19 @@ class RunningSession:
         self._local.prepare(self.session)
         self._check(require=False)
 
-    def prepare_others(self) -> None:
-        """Prepare the streams that are not the recorder's own; those that cannot record are in `failed`."""
-        self._others.prepare(self.session)
+    @property
+    def others(self) -> list[str]:
+        """Streams that are not the recorder's own, and were started."""
+        return self._others.started
+
+    def prepare_others(self, besides: Collection[str] = ()) -> None:
+        """Prepare the streams that are not the recorder's own; those that cannot record are in `failed`.
+
+        Args:
+            besides: Leave these for a second call: those that still record elsewhere. One that cannot record may take
+                seconds to say so, and keeps no other from recording meanwhile.
+        """
+        self._others.prepare(self.session, besides)
 
     def start(self, *, require: bool) -> RecordingStarted:
         """Start all streams that are prepared; ours first, so that nothing of the others is missed.

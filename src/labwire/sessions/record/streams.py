@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from labwire.errors import DeviceError, LabwireError
 from labwire.operations.recordable import Recordable, SessionStart, StreamCounters, StreamDescription
@@ -28,9 +28,12 @@ class Streams:
         """Streams that could not be stopped properly."""
         self._open: list[str] = []
 
-    def prepare(self, session: SessionStart) -> None:
-        """Prepare all."""
+    def prepare(self, session: SessionStart, besides: Collection[str] = ()) -> None:
+        """Prepare all that were not yet, besides some."""
+        known = {*self.descriptions, *self.failures, *besides}
         for name, recordable in self._recordables.items():
+            if name in known:
+                continue
             try:
                 self.descriptions[name] = recordable.prepare(session)
                 self._open.append(name)
