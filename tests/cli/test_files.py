@@ -156,11 +156,21 @@ def test_the_plot_is_a_png(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert (folder / "vitals.png").exists()
 
 
+def test_a_plot_of_nothing_and_one_that_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert labwire(capsys, "plot", str(tmp_path))[0] == 0
+    assert (tmp_path / "vitals.png").exists()
+    code, _, told = labwire(capsys, "plot", str(tmp_path), "-o", str(tmp_path / "plot.txt"))
+    assert (code, "plot.txt cannot be drawn: the name must end in .png" in told) == (2, True)
+
+
 def test_a_folder_of_somebody_else_does_not_break_the_plot(tmp_path: Path) -> None:
     odd = [{"pulse": 3}, {"pulse": {"strict": "x"}}, {"pulse": {"trace": [1, {"value": 2}]}}, {}]
     data = b"".join(encode_envelope(Envelope("core_metrics", n, payload)) for n, payload in enumerate(odd))
     (tmp_path / "core_metrics.jsonl").write_bytes(data)
+    (tmp_path / "status.jsonl").write_bytes(encode_envelope(Envelope("status", 1, {"code": "well"})))
     assert collect(tmp_path).series == {}
+    assert collect(tmp_path).statuses == []
 
 
 def test_without_a_terminal_nothing_is_cut(folder: Path) -> None:

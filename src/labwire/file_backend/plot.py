@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from labwire.errors import needs_extra
+from labwire.errors import UsageError, needs_extra
 from labwire.file_backend.reader import Record, read
 
 _LEAST_SPAN = {"pulse": 10.0, "breathing": 4.0}  # so that a steady value looks steady
@@ -56,18 +56,24 @@ def collect(folder: Path) -> Shown:
                 for name, value in record.payload.items():
                     shown.add(name, time_s, value)
             case "status":
-                message = str(record.payload.get("message", ""))
-                shown.statuses.append((time_s, int(record.payload.get("code", 0)), message))
+                code, message = record.payload.get("code"), str(record.payload.get("message", ""))
+                if isinstance(code, int):
+                    shown.statuses.append((time_s, code, message))
             case _:
                 pass
     return shown
 
 
 def plot_folder(folder: Path, path: Path) -> Shown:
-    """Write a PNG of a folder; return what it shows.
+    """Write a picture of a folder; return what it shows.
+
+    Args:
+        folder: What ``base_directory`` named.
+        path: Where to; its ending says in which format.
 
     Raises:
         NotFoundError: There is no such folder.
+        UsageError: matplotlib writes no file with that ending.
         MissingExtraError: matplotlib is not installed.
     """
     with needs_extra("demo"):
@@ -75,7 +81,10 @@ def plot_folder(folder: Path, path: Path) -> Shown:
 
         mpl.use("Agg")
         from matplotlib import pyplot as plt
+        from matplotlib.backend_bases import FigureCanvasBase
 
+    if path.suffix.lower().lstrip(".") not in (formats := FigureCanvasBase.filetypes):
+        raise UsageError(f"{path} cannot be drawn: the name must end in .png, or in one of {', '.join(formats)}")
     shown = collect(folder)
     figure: Any
     axes: Any
@@ -136,12 +145,16 @@ def _draw(axis: Any, shown: Shown, title: str, unit: str, names: Sequence[str]) 
             times_s, values = _with_gaps(series)
             axis.plot(times_s, values, linewidth=1, label=name.replace("_", " "))
     if not any(name in shown.series for name in names):
-        axis.text(0.5, 0.5, "nothing was measured", transform=axis.transAxes, ha="center", va="center", color="gray")
+        _say_nothing(axis)
     elif len(names) > 1:
         axis.legend(loc="upper left", fontsize=8)
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_ylabel(unit, fontsize=8)
     axis.grid(visible=True, alpha=0.3)
+
+
+def _say_nothing(axis: Any) -> None:
+    axis.text(0.5, 0.5, "nothing was measured", transform=axis.transAxes, ha="center", va="center", color="gray")
 
 
 def _with_gaps(series: Series) -> tuple[list[float], list[float]]:
@@ -157,6 +170,10 @@ def _with_gaps(series: Series) -> tuple[list[float], list[float]]:
 
 def _draw_status(axis: Any, shown: Shown) -> None:
     end_s = max([series.times_s[-1] for series in shown.series.values()] + [row[0] for row in shown.statuses] + [1.0])
+    axis.set_title("status", loc="left", fontsize=10)
+    if not shown.statuses:
+        _say_nothing(axis)
+        return
     codes = sorted({code for _, code, _ in shown.statuses})
     rows = {code: n for n, code in enumerate(codes)}
     texts = {code: message.partition(":")[0] for _, code, message in shown.statuses}
@@ -164,4 +181,3 @@ def _draw_status(axis: Any, shown: Shown) -> None:
         colour = "tab:green" if code == 0 else "tab:red"
         axis.barh(rows[code], max(next_s - start_s, end_s / 500), left=start_s, color=colour, height=0.8)
     axis.set_yticks(range(len(codes)), [f"{code} {texts[code]}"[:45] for code in codes], fontsize=7)
-    axis.set_title("status", loc="left", fontsize=10)
