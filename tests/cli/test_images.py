@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,19 @@ def test_info_of_a_run_that_was_cut_off(killed: Path, capsys: pytest.CaptureFixt
     assert images("info", str(killed / "lyso" / "lyso_1_master.h5"), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["images_that_are_there"], told["size"]) == (25, 14, "50x40")
+
+
+def test_info_of_what_is_no_image_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "broker.json"
+    path.write_text("{}")
+    assert images("info", str(path)) == 15
+    assert "it is no HDF5 file" in capsys.readouterr().err
+
+
+def test_a_preview_that_is_not_there_is_no_matter_of_a_rig(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert images("info", address, "--timeout", "0.1") == 11
+    told = capsys.readouterr().err
+    assert "--timeout" in told
+    assert "labwire status" not in told

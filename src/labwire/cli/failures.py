@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -91,6 +91,16 @@ def _status_of(call: Callable[[], Any], terminals: Sequence[TextIO], *, as_json:
             return _BROKEN_PIPE
         return _report(_of_the_machine(error) or _bug(error), as_json=as_json)
     return result if isinstance(result, int) else 0
+
+
+@contextlib.contextmanager
+def without_rig(hint: str = "") -> Generator[None]:
+    """Give errors of a command that talks to no rig its own hint: what is to be done about a rig is of no use there."""
+    try:
+        yield
+    except LabwireError as error:
+        error.data.setdefault("hint", hint)
+        raise
 
 
 def hint_for(error: LabwireError) -> str:

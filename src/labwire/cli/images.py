@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from labwire.cli.connection import JsonFlag
+from labwire.cli.failures import without_rig
 from labwire.cli.output import write_json, write_line
 from labwire.errors import DeviceError
 
@@ -77,7 +78,7 @@ def repair(folder: Path, /, *, json: JsonFlag = False) -> int:
 def _of_stream(address: str, timeout_s: float) -> dict[str, Any]:
     from labwire.images.preview_reader import PreviewReader
 
-    with PreviewReader(address) as reader:
+    with without_rig("--timeout SECONDS waits longer"), PreviewReader(address) as reader:
         shown = reader.read(timeout_s)
         start = shown.start or reader.read_start(min(_START_S, timeout_s))
         return {"address": reader.address, **({} if start is None else _of_start(start)), **_of_image(shown.image)}

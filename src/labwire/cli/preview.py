@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from labwire.cli.connection import JsonFlag
+from labwire.cli.failures import without_rig
 from labwire.cli.output import write_json, write_line
 from labwire.errors import DeviceError, UsageError
 from labwire.images.rendering import Scale
@@ -50,7 +51,7 @@ def preview(
         raise UsageError(f"-o is a PNG file, such as image.png, not {str(output)!r}")
     from labwire.images.preview_reader import PreviewReader
 
-    with PreviewReader(address) as reader:
+    with without_rig("--timeout SECONDS waits longer"), PreviewReader(address) as reader:
         _draw(reader, output, scale, max_side, timeout, as_json=json, first=True)
         while follow:
             _draw(reader, output, scale, max_side, None, as_json=json, first=False)

@@ -16,6 +16,7 @@ from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from labwire.cli.connection import JsonFlag
+from labwire.cli.failures import without_rig
 from labwire.cli.output import remark, write_json, write_line
 from labwire.cli.units import duration, size
 from labwire.errors import UsageError
@@ -155,6 +156,7 @@ def send(
         remark(f"not understood, and ignored: {key}")
     messages = MessageConfig(self_described=self_described, channel=detector.channel, compression=detector.compression)
     with ExitStack() as stack:
+        stack.enter_context(without_rig())
         source = detector.open(stack)
         stream = _stream(stack, broker, self_described=self_described)
         acquisition = Acquisition(source, stream, run.request, messages)

@@ -119,7 +119,9 @@ class ImageFile:
             try:
                 self._opened[path] = self._h5py.File(path, "r", locking=False)
             except OSError as error:
-                reason = "there is no such file" if not Path(path).exists() else str(error)
+                there = Path(path).exists()
+                is_none = there and not self._h5py.is_hdf5(path)
+                reason = "it is no HDF5 file" if is_none else str(error) if there else "there is no such file"
                 raise DeviceError(f"cannot open {path}: {reason}", path=path) from error
         return self._opened[path]
 
