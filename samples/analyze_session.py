@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import statistics
 import sys
 from collections import Counter
@@ -46,7 +47,7 @@ def summary(records: list[Record]) -> list[str]:
             lines.append(f"{name}: never measured")
     statuses = [record for record in records if record.type == "status"]
     spent_us: Counter[str] = Counter()
-    for record, following in zip(statuses, [*statuses[1:], records[-1]], strict=True):
+    for record, following in itertools.pairwise([*statuses, records[-1]]):
         text = f"{record.payload['code']} {record.payload['message'].partition(':')[0]}"
         spent_us[text] += max(0, following.timestamp - record.timestamp)
     lines += [f"status {text}: {spent / 1e6:.1f} s" for text, spent in spent_us.most_common()]

@@ -51,6 +51,8 @@ def test_analyze_session(folder: Path, tmp_path: Path) -> None:
         f"{START_US + 3_000_000},70,0.9,,",
         f"{START_US + 4_000_000},74,0.9,15.5,0.9",
     ]
+    (folder / "status.jsonl").unlink()
+    assert "pulse: mean 72.0" in run(sys.executable, SAMPLES / "analyze_session.py", folder).stdout
     assert run(sys.executable, SAMPLES / "analyze_session.py", tmp_path / "none").returncode == 1
 
 
