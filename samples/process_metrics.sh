@@ -23,12 +23,16 @@ tail -c "+$((offset + 1))" "$metrics" | head -n "$whole" >"$batch"
 
 "${PYTHON:-python3}" -c '
 import json, sys
-for line in sys.stdin:
-    envelope = json.loads(line)
-    row = [envelope["timestamp"]]
-    for name in ("pulse", "breathing"):
-        strict = envelope["payload"].get(name, {}).get("strict", {})
-        row += [strict.get("value", ""), strict.get("confidence", "")]
+for line in sys.stdin.buffer:
+    try:
+        envelope = json.loads(line)
+        row = [envelope["timestamp"]]
+        for name in ("pulse", "breathing"):
+            strict = envelope["payload"].get(name, {}).get("strict", {})
+            row += [strict.get("value", ""), strict.get("confidence", "")]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        print("process_metrics.sh: left out:", line[:80], file=sys.stderr)  # it would stand in the way for ever
+        continue
     print(*row, sep=",")
 ' <"$batch"
 

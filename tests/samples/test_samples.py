@@ -65,6 +65,10 @@ def test_process_metrics_hands_on_each_line_once(folder: Path) -> None:
         file.write(b'{"type":"core_metrics","timestamp":9,"payload":{}}\n{"type":')
     assert run(script, folder).stdout == "9,,,,\n"
     assert run(script, folder).stdout == ""
+    with (folder / "core_metrics.jsonl").open("ab") as file:
+        file.write(b'\n\xff\n[1]\n{"type":"core_metrics","timestamp":10,"payload":{}}\n')
+    broken = run(script, folder)
+    assert (broken.stdout, broken.stderr.count("left out")) == ("10,,,,\n", 3)
     (folder / "core_metrics.jsonl").write_bytes(b'{"type":"core_metrics","timestamp":1,"payload":{}}\n')
     assert run(script, folder).stdout == "1,,,,\n"
     assert run(script, folder / "none").returncode == 1
