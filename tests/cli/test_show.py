@@ -82,3 +82,19 @@ def test_what_goes_into_a_file_has_no_padding(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "a long label" in out
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
+
+
+class Outer(msgspec.Struct):
+    name: str
+    last: Mark | None = None
+    sockets: list[dict[str, Any]] = []
+
+
+def test_a_struct_in_a_struct_and_a_list_of_maps_stand_below_it() -> None:
+    text = shown(Outer("det1", Mark("x", 1.5), [{"writer": "a", "sent_bytes": 2000}, {"writer": "b"}]))
+    name, _, last, mark, moment, *_, sockets, heading, first, second = text.splitlines()
+    assert (name.split(), last, mark.split()) == (["name", "det1"], "last", ["label", "x"])
+    assert moment.split()[0] == "timestamp"
+    assert (sockets, heading.split()) == ("sockets", ["writer", "sent"])
+    assert (first.split(), second.split()) == (["a", "2.00", "kB"], ["b", "-"])
+    assert shown(Outer("det1")).split() == ["name", "det1"]

@@ -91,6 +91,22 @@ def test_zero_copy_sends_the_same_bytes(bench: TcpBench) -> None:
         wait_until(lambda: link.zero_copy is not None and not link.zero_copy.kept_writes, "memory is kept for ever")
 
 
+def test_without_zero_copy_in_the_system_images_go_out_the_usual_way(
+    bench: TcpBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labwire.images.pushers.zero_copy._SO_ZEROCOPY", 0x7FFF)  # an option that no system has
+    bench.open(zero_copy=True)
+    writer = bench.writer()
+    [link] = bench.pusher._group.links.values()
+    assert link.zero_copy is not None
+    assert not link.zero_copy.enabled
+    bench.stream.start(start_message(1, images=3))
+    for number in range(3):
+        bench.stream.put(image(number, pixels=1 << 20))
+    assert bench.stream.end().ok
+    assert all(is_image(writer.runs[1].images[number], number) for number in range(3))
+
+
 def test_without_file_prefix_nothing_goes_to_the_writers(bench: TcpBench) -> None:
     writer = bench.writer()
     result = bench.run(prefix=None)

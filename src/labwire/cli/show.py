@@ -47,8 +47,16 @@ def table_of(rows: Sequence[msgspec.Struct], keys: Sequence[str] = (), key_label
         key_label: Its heading.
     """
     names = [field.name for field in msgspec.structs.fields(rows[0])]
-    cells = {name: [quantity(name, getattr(row, name)) for row in rows] for name in names}
-    labels = Counter(map(label, names))  # `written` and `written_bytes` have the same: it would stand there twice
+    return _table({name: [quantity(name, getattr(row, name)) for row in rows] for name in names}, keys, key_label)
+
+
+def _table_of_maps(rows: Sequence[Mapping[str, Any]]) -> Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return _table({name: [quantity(name, row.get(name)) for row in rows] for name in names})
+
+
+def _table(cells: Mapping[str, Sequence[str]], keys: Sequence[str] = (), key_label: str = "") -> Table:
+    labels = Counter(map(label, cells))  # `written` and `written_bytes` have the same: it would stand there twice
     columns = [
         (label(name) if labels[label(name)] == 1 else name.replace("_", " "), column)
         for name, column in cells.items()
@@ -71,26 +79,43 @@ def make_table(headings: Iterable[str]) -> Table:
 
 def _show_struct(reply: msgspec.Struct, out: Console) -> None:
     plain = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    tables: list[tuple[str, Table]] = []
+    below: list[tuple[str, Table | msgspec.Struct]] = []
     for field in msgspec.structs.fields(reply):
         value = getattr(reply, field.name)
-        if _are_structs(value):
-            if value:
-                tables.append((label(field.name), table_of(value)))
-        elif _are_structs_by_key(value):
-            tables.append((label(field.name), table_of(list(value.values()), list(map(str, value)), "name")))
+        if isinstance(value, msgspec.Struct):
+            below.append((label(field.name), value))
+        elif (table := _table_in(value)) is not None:
+            below.append((label(field.name), table))
         elif (text := quantity(field.name, value)) != NOTHING:
             plain.add_row(Text(label(field.name), style="bold"), Text(text))
     if plain.row_count:
         out.print(plain)
-    for title, table in tables:
+    for title, part in below:
         out.print()
         out.print(Text(title, style="bold underline"))
-        out.print(table)
+        if isinstance(part, Table):
+            out.print(part)
+        else:
+            _show_struct(part, out)
+
+
+def _table_in(value: Any) -> Table | None:
+    """Return the table that a field's value is; None if it is none, or has no rows."""
+    if not value:
+        return None
+    if _are_structs(value):
+        return table_of(value)
+    if _are_structs_by_key(value):
+        return table_of(list(value.values()), list(map(str, value)), "name")
+    return _table_of_maps(value) if _are_maps(value) else None
 
 
 def _are_structs(value: Any) -> TypeGuard[list[msgspec.Struct]]:
     return isinstance(value, list) and all(isinstance(one, msgspec.Struct) for one in cast("list[Any]", value))
+
+
+def _are_maps(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in cast("list[Any]", value))
 
 
 def _are_structs_by_key(value: Any) -> TypeGuard[Mapping[str, msgspec.Struct]]:
