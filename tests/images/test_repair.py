@@ -323,3 +323,20 @@ def test_for_a_session_each_file_is_told_in_words(killed: Any, tmp_path: Path) -
     assert master.endswith("lyso_1_master.h5: 1 of 8 images")
     assert repair_left(tmp_path / "at work") == []  # its writer lives
     assert repair_left(tmp_path / "on another computer") == []
+
+
+@pytest.mark.parametrize("temporary", [True, False], ids=["two names", "new name"])
+def test_killed_in_the_moment_in_which_a_file_gets_its_name(killed: Any, *, temporary: bool) -> None:
+    """The journal is removed last, and the temporary name after the new one is there."""
+    writer = killed(start_message(8, 4))
+    for number in range(3):
+        writer.taker.image(image_message(number))
+    folder = writer.kill()
+    path = under_way(folder)
+    repair_folder(copy := Path(shutil.copytree(folder, folder.with_name("copy"))))
+    name = "lyso_1_data_000001.h5"
+    shutil.copy(copy / "lyso" / name, path.with_name(name))
+    if not temporary:
+        path.unlink()
+    assert outcomes(repair_folder(folder)) == {"lyso_1_master.h5": ("repaired", 3, 8)}
+    assert (stored_in(folder, 4), left_under_way(folder)) == ({0, 1, 2}, [])

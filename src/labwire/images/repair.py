@@ -167,6 +167,9 @@ def _repair_data(folder: OutputFolder, file: _UnderWay, reader: JournalReader) -
     assert index is not None
     if plan.data_name(index) != file.name:
         raise ProtocolError(f"its journal is of a run whose files are called {plan.data_name(index)}")
+    if folder.exists(file.name) and not folder.exists(file.temporary):
+        _remove(folder, file)  # the writer was killed in the moment after it had finished
+        return None
     lost, images = 0, list[tuple[int, ImageMessage]]()
     for image in reader.images():
         if image is None or not _is_whole(image[1]):
