@@ -340,3 +340,12 @@ def test_killed_in_the_moment_in_which_a_file_gets_its_name(killed: Any, *, temp
         path.unlink()
     assert outcomes(repair_folder(folder)) == {"lyso_1_master.h5": ("repaired", 3, 8)}
     assert (stored_in(folder, 4), left_under_way(folder)) == ({0, 1, 2}, [])
+
+
+def test_killed_in_the_moment_in_which_a_file_was_begun(killed: Any) -> None:
+    """The journal comes before the file, and its name before its first record."""
+    folder = killed(start_message(8)).kill()
+    empty = folder / "lyso" / f"lyso_1_data_000001.h5.17.tmp{SUFFIX}"
+    empty.touch()
+    assert outcomes(repair_folder(folder)) == {"lyso_1_master.h5": ("removed", 0, 0)}
+    assert not empty.exists()

@@ -121,6 +121,9 @@ def _repair_here(at: Path, names: list[str]) -> Iterator[RepairedFile]:
 
 def _repair(folder: OutputFolder, file: _UnderWay) -> Iterator[RepairedFile]:
     path = str(folder.path / file.name)
+    if not folder.exists(file.temporary) and _is_empty(folder.path / f"{file.temporary}{SUFFIX}"):
+        _remove(folder, file)  # the writer was killed in the moment in which it began
+        return
     try:
         with _held(folder, file) as reader:
             repaired = _repair_data(folder, file, reader) if file.index is not None else _master(folder, file, reader)
@@ -129,6 +132,12 @@ def _repair(folder: OutputFolder, file: _UnderWay) -> Iterator[RepairedFile]:
     except (OSError, RuntimeError, LabwireError) as error:
         reason, at_work = f"{file.temporary}: {error}", isinstance(error, StateError)
         yield RepairedFile(path=path, outcome="left", reason=reason, at_work=at_work)
+
+
+def _is_empty(journal: Path) -> bool:
+    with suppress(OSError):
+        return not journal.lstat().st_size
+    return False
 
 
 @contextmanager
