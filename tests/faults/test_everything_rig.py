@@ -67,7 +67,7 @@ class Recorded(NamedTuple):
 
 @pytest.mark.timeout(150)
 def test_a_worker_a_writer_and_the_recorder_are_killed(tmp_path: Path, seed: int) -> None:
-    recorded = record(tmp_path, parts=4, part_s=4.0, chance=random.Random(seed))
+    recorded = record(tmp_path, parts=4, part_s=3.0, chance=random.Random(seed))
     look_at(recorded)
     replay(recorded, recorded.sessions[0], speed=4.0)
 
