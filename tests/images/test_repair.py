@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from labwire.errors import NotFoundError
+from labwire.errors import NotFoundError, ProtocolError
 from labwire.images.config import WriterOptions
-from labwire.images.journal import SUFFIX
+from labwire.images.journal import SUFFIX, JournalReader
 from labwire.images.repair import RepairedFile, repair_folder, repair_left
+from labwire.images.run_plan import plan_run
 from labwire.images.run_taker import RunTaker
 from labwire.wire.cbor_values import Date
 from labwire.wire.image_array import Array, array_of
 from labwire.wire.image_fields import RoiIntegral
 from labwire.wire.image_message import EndMessage, ImageMessage, StartMessage
+from labwire.wire.image_user_data import UserData
 from tests.images.runs import HEIGHT, WIDTH, image_message, pixels_of, start_message
 
 PREFIX = "lyso/lyso_1"
@@ -349,3 +357,25 @@ def test_killed_in_the_moment_in_which_a_file_was_begun(killed: Any) -> None:
     empty.touch()
     assert outcomes(repair_folder(folder)) == {"lyso_1_master.h5": ("removed", 0, 0)}
     assert not empty.exists()
+
+
+_ABOUT = [[40, 50], "<u2", "", 0, False]
+
+
+@given(data=st.binary(max_size=300) | st.just(b""), where=st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=6),
+    max_leaves=12,
+))  # fmt: skip
+def test_any_journal_is_read_or_refused(data: bytes, where: Any) -> None:
+    """Also one whose checksums are right."""
+    with contextlib.suppress(ProtocolError):
+        JournalReader(data, b"")
+    message = {"type": "image", "image_id": 1, "data": {"default": where, "second": [_ABOUT, where, where]}}
+    first = msgspec.msgpack.encode([1, msgspec.to_builtins(_PLAN, enc_hook=str), "NXmxVDS"])
+    bodies = (first, msgspec.msgpack.encode([where, message]), msgspec.msgpack.encode(where))
+    journal = b"".join(struct.pack("<II", len(body), zlib.crc32(body)) + body for body in bodies)
+    assert list(JournalReader(journal, bytes(4000)).images()) == [None, None]
+
+
+_PLAN = msgspec.structs.replace(plan_run(start_message(8, pixel_mask=None)), user_data=UserData())

@@ -224,14 +224,16 @@ class JournalReader:
             return Date(value)
         if kind is not Array:
             raise TypeError(f"a journal has no {kind.__name__}")
-        about, *where = cast("tuple[_Shape, Any]", value)
-        shape, dtype, compression, elem_size, column_major = about
+        about, *where = cast("list[Any]", value)
+        shape, dtype, compression, elem_size, column_major = msgspec.convert(about, _Shape)
         if dtype not in ITEM_BYTES:
             raise TypeError(f"{dtype!r} is no type of element")
         data = where[0]
-        if len(where) == 2:
-            offset, size = where
+        if len(where) != 2:
+            data = msgspec.convert(data, bytes)
+        else:
+            offset, size = msgspec.convert(where, tuple[int, int])
             data = self._pixels[offset : offset + size]
             if offset < 0 or len(data) != size:
                 raise ValueError("its pixels are not in the file")
-        return Array(tuple(shape), dtype, data, compression, elem_size, column_major=column_major)
+        return Array(shape, dtype, data, compression, elem_size, column_major=column_major)
