@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.errors import LabwireError
-from labwire.wire.cbor_values import Date
+from labwire.errors import LabwireError, TooLargeError
+from labwire.wire.cbor_values import Date, Limits
 from labwire.wire.image_array import Array, array_of
 from labwire.wire.image_codec import decode_message, encode_message
 from labwire.wire.image_fields import Rational, UnitCell
@@ -23,7 +23,8 @@ from labwire.wire.image_message import ImageMessage
 from tests.wire.image_strategies import images, messages
 
 PIXELS = array_of(np.arange(6000, dtype="<u2").reshape(60, 100))
-COMPRESSED = Array((60, 100), "<u2", struct.pack(">QI", 12000, 8192) + bytes(300), "bslz4", 2)
+COMPRESSED_HEAD = struct.pack(">QI", 12000, 8192)
+COMPRESSED = Array((60, 100), "<u2", COMPRESSED_HEAD + bytes(300), "bslz4", 2)
 RICH = ImageMessage(
     series_id=7,
     series_unique_id="run",
@@ -136,6 +137,20 @@ def test_any_messages_in_any_order(sent: list[Any]) -> None:
     for message in [one for one in sent for _ in range(2)]:
         data = joined(message)
         assert encode_message(decoder.decode(data)) == encode_message(decode_message(data))
+
+
+def test_the_limits_hold_for_what_looks_like_the_message_before() -> None:
+    small, large = (
+        joined(
+            ImageMessage(image_id=1000, data={"default": Array((60, 100), "<u2", COMPRESSED_HEAD + bytes(size), "lz4")})
+        )
+        for size in (300, 3000)
+    )
+    decoder = ImageDecoder(Limits(max_bytes=len(small)))
+    decoder.decode(small)
+    decoder.decode(small)
+    with pytest.raises(TooLargeError):
+        decoder.decode(large)
 
 
 def test_damaged_bytes_are_what_a_full_decoding_makes_of_them() -> None:

@@ -23,7 +23,7 @@ from labwire.images.config import WriterOptions
 from labwire.images.run_files import WrittenRun
 from labwire.images.run_plan import RunPlan
 from labwire.images.run_taker import LIMITS, OnEvent, RunTaker
-from labwire.wire.image_codec import decode_message
+from labwire.wire.image_layout import ImageDecoder
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, Message, StartMessage
 from labwire.wire.image_user_data import read_user_data
 from labwire.wire.tcp_frame import MAX_PAYLOAD_BYTES
@@ -61,6 +61,7 @@ class ZeroMqWriter:
         self._watermark = min(RECEIVE_WATERMARK, options.queue_depth)
         self._on_event = on_event
         self._taker = RunTaker(folder, options, source=self.address, on_event=on_event)
+        self._decoder = ImageDecoder(LIMITS)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"write {self.address}")
         self._gone_s: float | None = None
@@ -151,7 +152,7 @@ class ZeroMqWriter:
         try:
             if parts > 1:
                 raise ProtocolError(f"a message of {parts} parts: image messages have one")
-            message = decode_message(frame.buffer, LIMITS)
+            message = self._decoder.decode(frame.buffer)
         except LabwireError as error:
             self._taker.note_failed(None, error)
             return
@@ -176,6 +177,7 @@ class ZeroMqWriter:
         return store is not None and run_number in {None, store.plan.run_number}
 
     def _do_start(self, message: StartMessage) -> None:
+        self._decoder = ImageDecoder(LIMITS)
         self._note(self._taker.stop("lost", "the sender began another run"))
         try:
             self._owed = self._taker.start(message)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from labwire.wire import cbor_writer as cbor
 from labwire.wire.cbor_reader import Reader
-from labwire.wire.cbor_values import DEFAULT_LIMITS, SELF_DESCRIBED
+from labwire.wire.cbor_values import DEFAULT_LIMITS, SELF_DESCRIBED, Limits
 from labwire.wire.image_array import Array, fault_of
 from labwire.wire.image_codec import decode_message
 from labwire.wire.image_fields import Rational
@@ -27,14 +27,21 @@ _IMMEDIATE: Final = 24
 """Below it, a number is its own initial byte."""
 _FORMS: Final = {0x18: "B", 0x19: "H", 0x1A: "I", 0x1B: "Q", 0xFB: "d"}
 """What follows these initial bytes."""
+_ANY: Final = Limits(max_bytes=1 << 62, max_array_bytes=1 << 62, max_items=1 << 62)
+"""Of a message that was decoded already."""
 _NUMBERS: Final = (int, float, Rational)
 _CONSTANTS: Final = (str, bool)
 
 
 class ImageDecoder:
-    """Decodes the messages of one run: what comes out is what `decode_message` gives."""
+    """Decodes the messages of one run: what comes out is what `decode_message` gives.
 
-    def __init__(self) -> None:
+    Args:
+        limits: What may come from outside.
+    """
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         self._layout: ImageLayout | None = None
         self._misses = 0
 
@@ -45,10 +52,10 @@ class ImageDecoder:
             data: Flat bytes.
         """
         layout = self._layout
-        if layout is not None and (image := layout.read(data)) is not None:
+        if layout is not None and len(data) <= self._limits.max_bytes and (image := layout.read(data)) is not None:
             self._misses = 0
             return image
-        message = decode_message(data)
+        message = decode_message(data, self._limits)
         if isinstance(message, ImageMessage) and self._misses < _MISSES:
             self._misses += 1
             self._layout = layout_of(data, message)
@@ -139,7 +146,7 @@ _LENGTHS: Final = {cbor.BYTES + info: form for info, form in zip(range(24, 28), 
 
 def _fields(data: memoryview) -> Iterator[tuple[str, int]]:
     """Yield the names of a message's fields, and where their values begin; the message can be decoded."""
-    reader = Reader(data, DEFAULT_LIMITS)
+    reader = Reader(data, _ANY)
     reader.at = len(SELF_DESCRIBED) if bytes(data[: len(SELF_DESCRIBED)]) == SELF_DESCRIBED else 0
     count = data[reader.at] - cbor.MAP
     if not 0 <= count < _IMMEDIATE:
