@@ -30,6 +30,7 @@ from labwire.wire.image_fields import RoiIntegral
 from labwire.wire.image_message import EndMessage, ImageMessage, StartMessage
 from labwire.wire.image_user_data import UserData
 from tests.images.runs import HEIGHT, WIDTH, image_message, pixels_of, start_message
+from tests.images.told import Told
 
 PREFIX = "lyso/lyso_1"
 
@@ -379,3 +380,18 @@ def test_any_journal_is_read_or_refused(data: bytes, where: Any) -> None:
 
 
 _PLAN = msgspec.structs.replace(plan_run(start_message(8, pixel_mask=None)), user_data=UserData())
+
+
+def test_the_next_run_in_the_folder_tells_of_what_was_left(killed: Any) -> None:
+    writer = killed(start_message(8))
+    writer.taker.image(image_message(0))
+    folder = writer.kill()
+    told = Told()
+    for number in (8, 9):
+        taker = RunTaker(folder, WriterOptions(), source="a test", on_event=told.hear)
+        taker.start(start_message(8, run=number, user={"file_prefix": f"lyso/next_{number}"}))
+        taker.stop("stopped")
+        repair_folder(folder)
+    (left,) = told.of("files_left")
+    assert left["error"].startswith("2 files in ")
+    assert left["error"].endswith(f"labwire images repair {folder / 'lyso'}")

@@ -113,6 +113,8 @@ class Writer(Actor, Writers):
             case "run_finished":
                 said = f"{data['images']} images, {data['missing']} missing, {data['failed']} failed"
                 self._trouble(f"run {data['run_number']} is not whole ({data['ended']}): {said}; {error}")
+            case "files_left":
+                self._trouble(str(error))
             case _ if kind in _GONE:
                 if source not in self._unreached:
                     self._unreached.add(str(source))

@@ -39,7 +39,8 @@ def told(kind: str, data: dict[str, Any]) -> str:
             number = "" if data["image_number"] is None else f" {data['image_number']}"
             return f"image{number} from {source} is not stored: {data['error']}"
         case _:
-            return f"{source}: {kind.replace('_', ' ')}: {data.get('error', '')}"
+            begin = "" if kind == "files_left" else f"{source}: {kind.replace('_', ' ')}: "
+            return f"{begin}{data.get('error', '')}"
 
 
 def _run(data: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -165,6 +166,18 @@ def lock(fd: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether the process that writes a journal is alive; False if it cannot be opened."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not lock(fd)
+    finally:
+        os.close(fd)
 
 
 # --- reading

@@ -15,6 +15,7 @@ from labwire.errors import LabwireError, ProtocolError
 from labwire.images.config import WriterOptions
 from labwire.images.data_file import MAX_MISSING_SHOWN, DataFile, FinishedFile
 from labwire.images.disk_file import Ballast
+from labwire.images.journal import SUFFIX, is_held
 from labwire.images.master_file import MasterFile
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -124,7 +125,11 @@ class RunFiles:
         self._master: MasterFile | None = None
         self._folder = OutputFolder(root, plan.folders)
         try:
-            self._refuse_existing()
+            there = self._folder.names()
+            self._refuse_existing(there)
+            journals = (name for name in there if name.endswith(f".tmp{SUFFIX}"))
+            self.left_behind = sum(not is_held(self._folder.path / name) for name in journals)
+            """Files in this folder that killed writers left under way."""
             self._ballast = self._make_ballast()
             if plan.write_master and options.format != "NXmxOnlyData":
                 self._master = MasterFile(
@@ -139,10 +144,9 @@ class RunFiles:
             self._folder.close()
             raise
 
-    def _refuse_existing(self) -> None:
+    def _refuse_existing(self, there: set[str]) -> None:
         if self.plan.overwrite:
             return
-        there = self._folder.names()
         master = {self.plan.master_name} if self.plan.write_master else set[str]()
         ours = sorted(name for name in there if name in master or self._is_data_name(name))
         if ours:

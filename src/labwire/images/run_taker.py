@@ -77,7 +77,8 @@ class RunTaker:
         folder: The writer's output folder.
         options: How to store.
         source: Address of the sender, for messages.
-        on_event: Told of ``run_started``, ``run_finished`` and ``image_failed``, with what belongs to it.
+        on_event: Told of ``run_started``, ``files_left``, ``run_finished`` and ``image_failed``, with what
+            belongs to it.
     """
 
     def __init__(self, folder: Path, options: WriterOptions, *, source: str, on_event: OnEvent) -> None:
@@ -110,6 +111,9 @@ class RunTaker:
         folder = str(self._folder.joinpath(*plan.folders))
         about = {"images": plan.announced, "folder": folder, "file_prefix": plan.prefix}
         self._on_event("run_started", {**self._about(plan), **about})
+        if isinstance(self.store, RunFiles) and self.store.left_behind:
+            text = f"{self.store.left_behind} files in {folder} are of a writer that was killed: labwire images repair"
+            self._on_event("files_left", {**self._about(plan), "error": f"{text} {folder}"})
         return plan
 
     def calibration(self, message: Message) -> None:

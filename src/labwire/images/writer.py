@@ -96,7 +96,7 @@ class ImageWriter:
     Args:
         config: Which detector, and how to store.
         on_event: Called on the writer's threads with what happens: ``connected``, ``connection_lost``,
-            ``not_connected``, ``run_started``, ``run_refused``, ``run_finished``, ``image_failed``,
+            ``not_connected``, ``run_started``, ``files_left``, ``run_refused``, ``run_finished``, ``image_failed``,
             ``calibration_failed``, ``bug``; each with a dict of what belongs to it.
 
     Raises:
