@@ -255,9 +255,10 @@ def _tell(result: StreamResult, *, as_json: bool) -> None:
         parts.append(f"{result.sent} sent, nobody confirms them")
     if result.cancelled:
         parts.append("cancelled")
-    parts += [f"{count} {word}" for word, count in _troubles(result.failed, result.dropped) if count]
+    dropped = 0 if result.missing else result.dropped  # what was never sent is missing as well, where writers tell
+    parts += [f"{count} {word}" for word, count in _troubles(result.failed, dropped) if count]
     if result.missing:
-        parts.append(f"{result.missing} missing")
+        parts.append(f"{result.missing} missing" + (f", {result.dropped} of them never sent" if result.dropped else ""))
     write_line("; ".join(parts))
     if error := result.error():
         remark(f"error: {error.message}")
