@@ -27,7 +27,7 @@ from labwire.operations.recording import Repaired, SessionList
 from labwire.operations.session_check import Pruned, Verified
 
 _NOT_SOUND = 1
-_NOT_NEGATIVE = Number(gte=0)
+_POSITIVE, _NOT_NEGATIVE = Number(gt=0), Number(gte=0)
 
 
 def list_sessions(rig: RigFile = None, /, *, root: Path | None = None, connection: Connection = HERE) -> None:
@@ -189,8 +189,8 @@ def prune(
     rig: RigFile = None,
     /,
     *,
-    older_than: Annotated[float | None, Parameter(name="--older-than-days", validator=_NOT_NEGATIVE)] = None,
-    above: Annotated[float | None, Parameter(name="--above-gb", validator=_NOT_NEGATIVE)] = None,
+    older_than: Annotated[float | None, Parameter(name="--older-than-days", validator=_POSITIVE)] = None,
+    above: Annotated[float | None, Parameter(name="--above-gb", validator=_POSITIVE)] = None,
     keep: Annotated[int | None, Parameter(validator=_NOT_NEGATIVE)] = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     root: Path | None = None,

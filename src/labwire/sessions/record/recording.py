@@ -53,6 +53,13 @@ class State(Enum):
     STOPPING = "stopping"
 
 
+_WHAT_TO_DO = {
+    State.IDLE: "stop it first, as `labwire record stop` does",
+    State.RECORDING: "start a session first, as `labwire record start NAME` does",
+}
+"""By the state that is needed."""
+
+
 class SessionRecorder:
     """Record sessions from a stream of bus messages.
 
@@ -326,7 +333,7 @@ class SessionRecorder:
             if self._state is not needed:
                 session = self._session
                 where = f" ({session.folder})" if session is not None else ""
-                raise StateError(f"the recorder is {self._state.value}{where}, it must be {needed.value} for this")
+                raise StateError(f"the recorder is {self._state.value}{where}; {_WHAT_TO_DO[needed]}")
             self._state = state
 
     def counters(self) -> dict[str, StreamCounters]:
