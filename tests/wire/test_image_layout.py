@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labwire.errors import LabwireError, TooLargeError
+from labwire.errors import LabwireError, ProtocolError, TooLargeError
+from labwire.wire import cbor_writer as cbor
 from labwire.wire.cbor_values import Date, Limits
 from labwire.wire.image_array import Array, array_of
 from labwire.wire.image_codec import decode_message, encode_message
@@ -151,6 +152,16 @@ def test_the_limits_hold_for_what_looks_like_the_message_before() -> None:
     decoder.decode(small)
     with pytest.raises(TooLargeError):
         decoder.decode(large)
+
+
+@pytest.mark.parametrize("size", [300, 11_998, 12_002, 60_000])
+def test_pixels_that_do_not_fill_the_shape_are_refused(size: int) -> None:
+    decoder, good = ImageDecoder(), joined(RICH)
+    decoder.decode(good)
+    head = len(good) - len(PIXELS.data) - len(cbor.head(cbor.BYTES, 12_000))
+    other = memoryview(bytes(good[:head]) + b"\x59" + struct.pack(">H", size) + bytes(size))
+    with pytest.raises(ProtocolError, match=f"has 12000 bytes, its data {size}"):
+        decoder.decode(other)
 
 
 def test_damaged_bytes_are_what_a_full_decoding_makes_of_them() -> None:

@@ -110,7 +110,7 @@ class ImageLayout:
                 return None
         shape, dtype, compression, elem_size, column_major = self._array
         array = Array(shape, dtype, data[size:], compression, elem_size, column_major=column_major)
-        if compression and fault_of(array):
+        if fault_of(array):  # bytes and shape: then a full decoding refuses it
             return None
         fields: dict[str, Any] = {"data": {self._channel: array}}
         for (name, denominator), value in zip(self._numbers, values, strict=True):
