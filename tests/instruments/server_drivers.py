@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import math
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from labwire.errors import DeviceError
+from labwire.errors import ConfigError, DeviceError
 from labwire.instruments.driver import Answer, Driver, quantity
 from labwire.strict import Strict
 
@@ -113,6 +114,14 @@ class SlowToStart(Obedient):
 
     def open(self) -> None:
         time.sleep(0.5)
+
+
+class SlowToGiveUp(Obedient):
+    """Its options are wrong, and its process takes its time to end, as on a busy machine."""
+
+    def open(self) -> None:
+        atexit.register(time.sleep, 0.5)
+        raise ConfigError("there is no GPIB0")
 
 
 class CannotOpen(Obedient):

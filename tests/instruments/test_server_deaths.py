@@ -185,9 +185,10 @@ def test_a_start_that_takes_too_long_ends() -> None:
         assert server.names() == []
 
 
-def test_a_hopeless_one_is_not_tried_again() -> None:
+@pytest.mark.parametrize("driver", ["no.such:Driver", DRIVERS + "SlowToGiveUp"])
+def test_a_hopeless_one_is_not_tried_again(driver: str) -> None:
     with serving() as (server, events):
-        server.add("DMM1", config(driver="no.such:Driver"), wait=False)
+        server.add("DMM1", config(driver=driver), wait=False)
         events.wait_for("given_up")
         assert len(events.of("died")) == 1
 

@@ -24,6 +24,8 @@ TERMINATE_LIMIT_S = 2.0
 """How long a worker that did not end when asked may take to end after SIGTERM, before SIGKILL."""
 LAST_WORDS_S = 0.2
 """How long a worker that said that it dies, or let go of its queue, may take to end by itself."""
+FAILED_START_S = 2.0
+"""The same for one that was never ready: nobody waits for it, and its exit status tells whether to try again."""
 BURIAL_LIMIT_S = 5.0
 """How long a dead worker's standby may take to end; then the next worker is started without it."""
 CHECK_S = 0.25
@@ -200,7 +202,8 @@ class Life:
         if fatal or incarnation.process is None:
             self._bury(incarnation, why)
         if incarnation.process:
-            self._later(LAST_WORDS_S, lambda: incarnation.signal(signal.SIGKILL, "" if fatal else why))
+            patience_s = FAILED_START_S if incarnation.ready_s is None else LAST_WORDS_S
+            self._later(patience_s, lambda: incarnation.signal(signal.SIGKILL, "" if fatal else why))
 
     def _process_ended(self, incarnation: Incarnation) -> None:
         assert incarnation.process
