@@ -1,0 +1,85 @@
+"""`scripts/test` itself, with small tests of its own in place of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labwire.testing import wait_until
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "test"
+ROOMS = ("actors", "benchmarks", "cli", "examples", "faults", "interop", "network", "rig", "wire")
+OTHER_PROGRAM = """
+import pathlib, subprocess, time
+def test_it():
+    program = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    try:
+        pathlib.Path("begun").touch()
+        time.sleep(1000)
+    finally:
+        program.kill()
+        program.wait()
+        pathlib.Path("ended").touch()
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder in which the script finds tools that are content, and a test in each room."""
+    made = tmp_path / "project"
+    (made / "scripts").mkdir(parents=True)
+    shutil.copy(SCRIPT, made / "scripts")
+    (made / "scripts" / "setup.sh").write_text(f"ROOT={made}\nensure_venv() {{ :; }}\n")
+    (made / "dashboard" / "node_modules").mkdir(parents=True)
+    tools = made / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("ruff", "lint-imports", "pyright", "chromium"):
+        _program(tools / name, "exit 0")
+    _program(tools / "python", f'exec {sys.executable} "$@"')
+    _program(tools / "getconf", "echo 2")
+    (made / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    for room in ROOMS:
+        (made / "tests" / room).mkdir(parents=True)
+        (made / "tests" / room / f"test_{room}.py").write_text("def test_it(): pass\n")
+    return made
+
+
+def _program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def begin(project: Path) -> subprocess.Popen[str]:
+    path = f"{project / '.venv' / 'bin'}:{os.environ['PATH']}"
+    environment = {key: value for key, value in os.environ.items() if key != "LABWIRE_SOAK"} | {"PATH": path}
+    return subprocess.Popen(
+        ["bash", str(project / "scripts" / "test")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_a_failure_beside_the_rest_is_told(project: Path) -> None:
+    (project / "tests" / "rig" / "test_more.py").write_text("def test_it(): assert False\n")
+    said, _ = (script := begin(project)).communicate(timeout=60)
+    assert script.returncode == 1, said
+    assert "FAILED tests/rig/test_more.py" in said
+    assert said.count("FAILED  pytest") == 1
+
+
+def test_interrupted_it_ends_what_tests_have_started(project: Path) -> None:
+    (project / "tests" / "rig" / "test_more.py").write_text(OTHER_PROGRAM)
+    (project / "tests" / "wire" / "test_more.py").write_text("import time\ndef test_it(): time.sleep(1000)\n")
+    script = begin(project)
+    wait_until((project / "begun").exists, limit_s=30.0)
+    os.killpg(script.pid, signal.SIGTERM)  # as an interrupt, which may be ignored where these tests run
+    said, _ = script.communicate(timeout=60)
+    assert script.returncode == 130, said
+    assert (project / "ended").exists()
