@@ -289,6 +289,41 @@ def test_a_master_file_that_cannot_be_read_is_made_anew(killed: Any) -> None:
         assert distance[()] == 0.2
 
 
+def other_file(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+
+
+def damaged_file(path: Path) -> None:
+    """An HDF5 file whose groups cannot be read: a killed computer leaves pages that are zero."""
+    data = bytearray(path.read_bytes())
+    for signature in (b"TREE", b"HEAP", b"SNOD"):
+        data = data.replace(signature, bytes(4))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("make", [other_file, damaged_file])
+def test_a_finished_file_that_cannot_be_read_keeps_no_other_file_from_being_mended(killed: Any, make: Any) -> None:
+    writer = killed(start_message(12, 4))
+    for number in range(10):
+        writer.taker.image(image_message(number))
+    folder = writer.kill()
+    make(folder / f"{PREFIX}_data_000001.h5")
+    master, data = sorted(repair_folder(folder), key=lambda file: file.outcome)
+    assert (data.outcome, data.images) == ("repaired", 2)
+    assert master.outcome == "left"
+    assert "lyso_1_data_000001.h5 does not say which images are in it" in master.reason
+
+
+def test_a_master_file_that_is_damaged_is_made_anew(killed: Any) -> None:
+    writer = killed(start_message(8))
+    writer.taker.image(image_message(0))
+    folder = writer.kill()
+    (path,) = folder.rglob("*_master.h5.*.tmp")
+    damaged_file(path)
+    assert outcomes(repair_folder(folder))["lyso_1_master.h5"] == ("repaired", 1, 8)
+
+
 def test_garbage_is_left_where_it_is(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     names = ["x_data_000001.h5.18af.tmp", "x_master.h5.18af.tmp", "x_data_000002.h5.18af.tmp"]

@@ -23,7 +23,7 @@ from labwire.images.hdf5_tree import Node, load_h5py
 from labwire.images.image_columns import STORED, fill_of
 from labwire.images.journal import SUFFIX, JournalReader, lock
 from labwire.images.master_file import MasterFile
-from labwire.images.output_folder import FileFailedError, OutputFolder
+from labwire.images.output_folder import OutputFolder
 from labwire.images.run_plan import RunPlan
 from labwire.wire.cbor_values import Buffer
 from labwire.wire.image_array import FRAMED
@@ -33,6 +33,8 @@ Outcome: TypeAlias = Literal["repaired", "removed", "left"]
 _UNDER_WAY: Final = re.compile(r"(?P<name>.+_(?:data_(?P<number>\d{6,})|master)\.h5)\.[0-9a-f]+\.tmp")
 _FINISHED: Final = re.compile(r".+_data_(?P<number>\d{6,})\.h5")
 _BALLAST: Final = re.compile(r".+_ballast\.[0-9a-f]+\.tmp")
+_DAMAGED: Final = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+"""What h5py raises of a file that is damaged, or another than it should be."""
 
 
 class RepairedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,7 +233,7 @@ def _is_whole(message: ImageMessage) -> bool:
 
 def _has_all(path: Path, images: list[tuple[int, ImageMessage]]) -> bool:
     """Tell whether a finished file has these images, byte for byte."""
-    with suppress(OSError, RuntimeError, KeyError, ValueError), load_h5py().File(path, "r") as file:
+    with suppress(*_DAMAGED), load_h5py().File(path, "r") as file:
         datasets = dict(_channels(file))
         return all(
             datasets[channel].id.read_direct_chunk((place, 0, 0))[1] == bytes(array.data)
@@ -277,7 +279,7 @@ def _finish_master(
     """Finish what the writer had begun; if that cannot be read, make it anew of what the journal says."""
     temporary = repaired_name(file.name)
     folder.remove(temporary)
-    with suppress(OSError, RuntimeError, FileFailedError):
+    with suppress(*_DAMAGED):
         shutil.copyfile(folder.path / file.temporary, folder.path / temporary, follow_symlinks=False)
         begun = MasterFile(folder, plan, None, master_format=reader.master_format, sync=True, journal=False)
         begun.finish(files, None, images=length)
@@ -305,13 +307,14 @@ def read_finished(path: Path, index: int) -> FinishedFile:
     Raises:
         OSError: It cannot be read, or is none of ours.
     """
-    with load_h5py().File(path, "r") as file:
-        entry = file["entry"]
-        if STORED not in entry:
-            raise OSError(f"{path} does not say which images are in it")
-        present = frozenset(entry[STORED][()].nonzero()[0].tolist())
-        channels = {channel: ChannelShape.of(dataset) for channel, dataset in _channels(file)}
-        return FinishedFile(str(path), index, present, channels, list(_columns(entry)))
+    try:
+        with load_h5py().File(path, "r") as file:
+            entry = file["entry"]
+            present = frozenset(entry[STORED][()].nonzero()[0].tolist())
+            channels = {channel: ChannelShape.of(dataset) for channel, dataset in _channels(file)}
+            return FinishedFile(str(path), index, present, channels, list(_columns(entry)))
+    except _DAMAGED as error:
+        raise OSError(f"{path} does not say which images are in it: {error}") from error
 
 
 def _channels(file: Node) -> Iterator[tuple[str, Node]]:
