@@ -120,3 +120,15 @@ def test_what_was_logged_before_comes_first_and_once() -> None:
 def test_a_wish_that_names_no_field() -> None:
     with pytest.raises(UsageError):
         Mailbox(lambda: None).set_wish(Wish(series=[SeriesWish("a", "t", "")]))
+
+
+def test_what_waits_to_be_read_holds_no_raw_parts() -> None:
+    made, _ = box(newest=["eye."], all=["frame."])
+    picture = item("frame.world", bytes(1000))
+    made.put(picture)
+    made.put(item("eye.0", bytes(10)))
+    newest, tail = made.take_messages()
+    assert [(one.raw, one.raw_bytes) for one in (*newest, *tail)] == [([], 10), ([], 1000)]
+    made.put(picture)
+    made.begin_tail([picture.without_raw()])  # which waits already
+    assert [one.raw_bytes for one in made.take_messages()[1]] == [1000]

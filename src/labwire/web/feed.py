@@ -21,6 +21,8 @@ MAX_BROWSERS = 32
 MAX_TOPICS = 10_000
 MAX_LOG = 200
 """Lines of the log that a page begins with: it may be opened because of what they say."""
+MAX_LOG_BYTES = 1 << 16
+"""Of a line that is kept for that; a longer one only goes to pages that are open."""
 _LOG = "logging."
 _RETRY_S = 0.5
 _DEPTH_BYTES = 128 << 20
@@ -146,19 +148,21 @@ class Feed:
                     if self._end.is_set():
                         return
                     for parts in subscription:
-                        self._take(parts)
+                        self.take(parts)
             except LabwireError as error:
                 _log.debug("the bus is not there: %s", error)
             self._end.wait(_RETRY_S)
 
-    def _take(self, parts: list[bytes]) -> None:
+    def take(self, parts: list[bytes]) -> None:
+        """Take in a message; what is none is counted."""
         self.received += 1
         try:
             topic = parts[0].decode()
             readers = self._interested.get(topic)
             if readers is None:
                 readers = self._find_readers(topic)
-            watched, logged = topic.startswith(ALWAYS), topic.startswith(_LOG)
+            watched = topic.startswith(ALWAYS)
+            logged = topic.startswith(_LOG) and len(parts[1]) <= MAX_LOG_BYTES
             if not (readers or watched or logged):
                 return
             item = _item(decode_message(parts), self._now())
@@ -168,8 +172,9 @@ class Feed:
         if watched and (topic in self.kept or len(self.kept) < MAX_TOPICS):
             self.kept[topic] = Item(topic, item.payload, [], item.time_s)
         if logged:
-            with self._lock:
-                self._log_tail.append(item)
+            with self._lock:  # a page that opens meanwhile has the line from the tail, or is among the readers
+                self._log_tail.append(item.without_raw())
+                readers = tuple(browser for browser in self._browsers if browser.wants(topic))
         for browser in readers:
             browser.put(item)
 

@@ -135,4 +135,4 @@ def _batch(box: Mailbox) -> list[bytes]:
 
 
 def _row(item: Item) -> list[Any]:
-    return [item.topic, item.payload, item.time_s, sum(map(len, item.raw))]
+    return [item.topic, item.payload, item.time_s, item.raw_bytes]

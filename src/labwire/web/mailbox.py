@@ -67,6 +67,12 @@ class Item(msgspec.Struct, frozen=True):
     raw: list[bytes]
     time_s: float
     """Rig time of its arrival."""
+    raw_bytes: int = 0
+    """Bytes of raw parts that were let go."""
+
+    def without_raw(self) -> Item:
+        """Return the same without its raw parts: hundreds may wait."""
+        return Item(self.topic, self.payload, [], self.time_s, sum(map(len, self.raw))) if self.raw else self
 
 
 class Mailbox:
@@ -127,12 +133,12 @@ class Mailbox:
             if topic.startswith(tuple(wish.all)):
                 if len(self._tail) == MAX_TAIL:
                     self._count(self._tail[0].topic)
-                self._tail.append(item)
+                self._tail.append(item.without_raw())
             elif topic.startswith(tuple(wish.newest)):
                 if topic not in self._newest and len(self._newest) >= MAX_NEWEST:
                     self._count(topic)
                 else:
-                    self._newest[topic] = item
+                    self._newest[topic] = item.without_raw()
         if wake:
             self._wake()
 
@@ -191,8 +197,8 @@ class Mailbox:
     def begin_tail(self, kept: Iterable[Item]) -> None:
         """Deliver messages of before, in front of those that wait already; what waits is not delivered twice."""
         with self._lock:
-            waiting = {id(item) for item in self._tail}
-            earlier = [item for item in kept if id(item) not in waiting]
+            waiting = {id(item.payload) for item in self._tail}
+            earlier = [item for item in kept if id(item.payload) not in waiting]
             room = MAX_TAIL - len(self._tail)
             self._tail.extendleft(reversed(earlier[-room:] if room else []))
 
