@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from urllib.parse import urlencode
 
 import pytest
 
-from labwire.errors import NotFoundError
+from labwire.errors import LabwireError, NotFoundError
 from labwire.testing import wait_until
 from labwire.testing.rig import RunningRig
 from labwire.web.session_files import SessionFiles
@@ -59,6 +61,21 @@ def test_a_long_session_is_looked_through_by_a_process_of_its_own(web_rig: Runni
         with pytest.raises(NotFoundError, match="no topic 'nothing'"):
             files.handle("series", {"session": session, "topic": "nothing", "field": "a"})
         files.close()
+
+
+def test_one_that_cannot_be_opened_closes_no_other(web_rig: RunningRig, url: str, session: str) -> None:
+    folder = web_rig.folder / "recordings" / session
+    broken = folder.with_name("999")
+    broken.mkdir()
+    shutil.copy(folder / "session.json", broken)
+    (broken / "bus.mcap").write_bytes(b"nothing of the kind")
+    with web_rig.connect() as rig, contextlib.closing(SessionFiles(rig)) as files:
+        before = files.handle("overview", {"session": session})
+        with pytest.raises(LabwireError):
+            files.handle("overview", {"session": f"{folder.parent.name}/999"})
+        assert files.handle("overview", {"session": session}).body == before.body
+        assert files.handle("file", {"session": session, "name": "bus.mcap"}).status == 200
+    shutil.rmtree(broken)
 
 
 def test_a_file_as_it_is(web_rig: RunningRig, url: str, session: str) -> None:

@@ -125,6 +125,7 @@ class SessionFiles:
         if known and known[0] == folder and known[1].manifest.state != "recording":
             yield known[1]
             return
+        self._open = None  # what comes may not open
         if known:
             known[1].close()
         self._open = (folder, open_session(folder))
