@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import json
+import os
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labwire.errors import CancelledError, DiskLowError, InternalError, NotFoundError, QueueFullError, StateError
+from labwire.errors import (
+    CancelledError,
+    DeviceError,
+    DiskLowError,
+    InternalError,
+    NotFoundError,
+    QueueFullError,
+    StateError,
+)
 from labwire.testing import wait_until
 from labwire.testing.rig import RunningRig
-from labwire.web import exports
+from labwire.web import export_work, exports
+from labwire.web.export_folder import PREFIX
 from labwire.web.export_work import ExportOrder, export_apart, export_here
 from labwire.web.exports import MAX_AT_ONCE, MAX_KEPT, ExportReady, ExportRequest, Exports
 from labwire.web.jobs import Jobs
@@ -104,7 +117,7 @@ def folder(web_rig: RunningRig, session: str) -> Path:
 
 
 def test_the_oldest_goes_and_the_end_takes_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = Exports(export_here)
     ready = [start(made, folder) for _ in range(MAX_KEPT + 1)]
     with pytest.raises(NotFoundError):
@@ -118,7 +131,7 @@ def test_the_oldest_goes_and_the_end_takes_all(folder: Path, tmp_path: Path, mon
 
 
 def test_cancelled_it_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = Exports()
     for _ in range(MAX_AT_ONCE + 1):  # each gives its place back
         work = made.begin(folder, ExportRequest("to export/000", "csv"))
@@ -129,7 +142,7 @@ def test_cancelled_it_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_bounds(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made = Exports()
     for _ in range(MAX_AT_ONCE):
         made.begin(folder, ExportRequest("to export/000", "csv"))
@@ -137,12 +150,12 @@ def test_bounds(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         made.begin(folder, ExportRequest("to export/000", "csv"))
     made.close()
     monkeypatch.setattr(exports.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1})())
-    with pytest.raises(DiskLowError):
-        Exports().begin(folder, ExportRequest("to export/000", "csv"))
+    with contextlib.closing(Exports()) as made, pytest.raises(DiskLowError):
+        made.begin(folder, ExportRequest("to export/000", "csv"))
 
 
 def test_local_work_shows_its_progress(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exports.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made, jobs = Exports(), Jobs()
     job = jobs.start("session.export", lambda: made.begin(folder, ExportRequest("to export/000", "csv"))).id
     wait_until(lambda: jobs.status(job).state == "done")
@@ -157,7 +170,38 @@ def test_what_goes_wrong_in_the_process_is_told(folder: Path, tmp_path: Path) ->
 
 
 def test_a_process_that_dies_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    program = tmp_path / "dies"
+    program.write_text("#!/bin/sh\nexec >&-\nsleep 0.1\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
     order = ExportOrder(str(folder), str(tmp_path / "out"), "csv")
-    with pytest.raises(InternalError, match="status"):
+    with pytest.raises(InternalError, match="status 3"):
         export_apart(order, lambda progress: None, lambda: False)
+
+
+def test_no_room_while_it_is_packed_is_told(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(export_work, "_pack", full)
+    order = ExportOrder(str(folder), str(tmp_path / "out"), "csv")
+    with pytest.raises(DeviceError, match=r"cannot write .*\.zip: No space left"):
+        export_here(order, lambda progress: None, lambda: False)
+
+
+def test_what_a_killed_server_left_goes_when_the_next_starts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, link, other = tmp_path / f"{PREFIX}left", tmp_path / f"{PREFIX}link", tmp_path / "other"
+    for place in (left, other):
+        place.mkdir()
+        (place / "a.zip").touch()
+    link.symlink_to(other)
+    with contextlib.closing(Exports(export_here)) as made:
+        assert not left.exists()
+        ready = start(made, folder)
+        Exports().close()  # another server on this computer
+        assert Path(made.download(ready.id).file).is_file()
+    assert sorted(tmp_path.iterdir()) == [link, other]
+    assert (other / "a.zip").is_file()

@@ -5,9 +5,11 @@ Reading and packing a long session takes minutes. Standard output is `ExportNews
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
+import subprocess
 import sys
 import time
 import zipfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from labwire.errors import CancelledError, InternalError, LabwireError, error_from_name
+from labwire.errors import CancelledError, DeviceError, InternalError, LabwireError, error_from_name
 from labwire.sessions.reading.export import MCAP_FILE, ExportProgress, Format, export_session
 from labwire.web.apart import begin_apart, give_way
 from labwire.wire.rpc_message import ErrorReport
@@ -26,6 +28,7 @@ Cancelled = Callable[[], bool]
 
 _COPY_BYTES = 1 << 20
 _LOOK_S = 0.1
+_END_S = 5.0
 _REPORT_S = 0.1
 
 
@@ -65,11 +68,14 @@ def export_here(order: ExportOrder, report: Report, cancelled: Cancelled) -> Exp
     folder, place = Path(order.folder), Path(order.place)
     stem, out = f"{folder.parent.name}_{folder.name}".replace(" ", "_"), place / "files"
     exported = export_session(folder, out, to=order.to, report=report, cancelled=cancelled)
-    if order.to == "mcap":
-        path = (out / MCAP_FILE).rename(place / f"{stem}.mcap")
-    else:
-        path = place / f"{stem}_{order.to}.zip"
-        _pack(out, path, report, cancelled)
+    path = place / (f"{stem}.mcap" if order.to == "mcap" else f"{stem}_{order.to}.zip")
+    try:
+        if order.to == "mcap":
+            (out / MCAP_FILE).rename(path)
+        else:
+            _pack(out, path, report, cancelled)
+    except OSError as error:
+        raise DeviceError(f"cannot write {path}: {error.strerror or error}", path=str(path)) from error
     shutil.rmtree(out, ignore_errors=True)
     return ExportMade(str(path), exported.messages, exported.skipped, len(exported.tables))
 
@@ -91,6 +97,8 @@ def export_apart(order: ExportOrder, report: Report, cancelled: Cancelled) -> Ex
                     raise error_from_name(news.failure.error, news.failure.message, news.failure.data)
                 if news.made is not None:
                     return news.made
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it has nothing to say any more, and ends
+                process.wait(_END_S)
         finally:
             process.kill()  # it has nothing to tidy up: whoever gave the order removes the folder
     raise InternalError(f"the export ended with status {process.returncode}")

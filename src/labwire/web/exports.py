@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.manifest import RECORDING, read_manifest
 from labwire.sessions.reading.export import ExportProgress, Format
 from labwire.web.answer import Answer
+from labwire.web.export_folder import ExportFolder, remove_left
 from labwire.web.export_work import ExportMade, ExportOrder, export_apart
 
 MAX_AT_ONCE = 2
@@ -56,6 +56,8 @@ class ExportReady(msgspec.Struct, frozen=True):
 class Exports:
     """Makes exports and keeps the newest until the server ends. Safe to use from many threads.
 
+    What a server before was killed with is removed.
+
     Args:
         make: Does the work.
     """
@@ -64,11 +66,12 @@ class Exports:
         self,
         make: Callable[[ExportOrder, Callable[[ExportProgress], None], Callable[[], bool]], ExportMade] = export_apart,
     ) -> None:
+        remove_left()
         self._make = make
         self._lock = threading.Lock()
         self._at_work = 0
         self._nobody_works = threading.Condition(self._lock)
-        self._folder: Path | None = None
+        self._folder: ExportFolder | None = None
         self._files: dict[str, Path] = {}
         self._running = 0
         self._closed = False
@@ -80,6 +83,7 @@ class Exports:
             StateError: It is still being recorded.
             QueueFullError: Too many are made already.
             DiskLowError: There is no room for it.
+            DeviceError: There is no place for temporary files.
         """
         if read_manifest(folder).state == RECORDING and is_locked(folder / LOG_FILE):
             raise StateError(f"{request.session} is being recorded: stop it first", session=request.session)
@@ -89,10 +93,10 @@ class Exports:
             if self._running >= MAX_AT_ONCE:
                 raise QueueFullError(f"{MAX_AT_ONCE} exports are made already: wait for one, or cancel one")
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="labwire-exports-"))
-            _check_room(folder, self._folder)
+                self._folder = ExportFolder()
+            _check_room(folder, self._folder.path)
             self._running += 1
-            place = self._folder / secrets.token_hex(8)
+            place = self._folder.path / secrets.token_hex(8)
 
         def work(report: Callable[[ExportProgress], None], cancelled: Callable[[], bool]) -> ExportReady:
             with self._lock:
@@ -132,7 +136,8 @@ class Exports:
             self._closed = True
             self._nobody_works.wait_for(lambda: self._at_work == 0, _END_WITHIN_S)
             if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.remove()
+                self._folder = None
 
     def _keep(self, name: str, made: ExportMade) -> ExportReady:
         path = Path(made.path)
