@@ -166,7 +166,11 @@ class DataFile:
         offsets = [self._write_chunk(index, chunk) for chunk in chunks]
         if self._journal is not None:
             stored = (Stored(chunk.array, offset) for chunk, offset in zip(chunks, offsets, strict=True))
-            self._journal.note(index, message, dict(zip(arrays, stored, strict=True)))
+            try:
+                self._journal.note(index, message, dict(zip(arrays, stored, strict=True)))
+            except FileFailedError:
+                self._lean = True
+                raise
         size = sum(len(chunk.array.data) for chunk in chunks)
         self._present.add(index)
         self.stored_bytes += size

@@ -79,15 +79,22 @@ class Journal:
     ) -> None:
         self._folder = folder
         self._name = temporary + SUFFIX
-        self._fd = folder.create(self._name)
+        self._fd = self._create()
         self._stored: Mapping[int, Stored] = {}
         self._encode = msgspec.msgpack.Encoder(enc_hook=self._described).encode
         try:
-            lock(self._fd)
             self._write(self._encoded_plan(plan, master_format))
         except BaseException:
             self.remove()
             raise
+
+    def _create(self) -> int:
+        while True:
+            fd = self._folder.create(self._name)
+            lock(fd, wait=True)  # who only looks whether it is locked holds it for a moment
+            if os.fstat(fd).st_nlink:
+                return fd
+            os.close(fd)  # a repair found it, before it was locked, and removed it as one that was only begun
 
     def _encoded_plan(self, plan: RunPlan, master_format: MasterFormat) -> bytes:
         try:
@@ -134,9 +141,8 @@ class Journal:
     def _write(self, body: bytes) -> None:
         data = _HEAD.pack(len(body), zlib.crc32(body)) + body
         try:
-            count = os.write(self._fd, data)
-            if count != len(data):  # the disk has become full in the middle of it
-                os.write(self._fd, data[count:])
+            while data := data[os.write(self._fd, data) :]:  # as far as the disk has room: then it says so
+                pass
         except OSError as error:
             raise FileFailedError(error.errno, str(self._folder.path / self._name), "write the journal") from error
 
@@ -152,15 +158,19 @@ class Journal:
             os.close(fd)
 
 
-def lock(fd: int) -> bool:
+def lock(fd: int, *, wait: bool = False) -> bool:
     """Lock an open file till its descriptor is closed; False if another process, or another descriptor, holds it.
 
     A file system without locks is one on which nobody holds any.
+
+    Args:
+        fd: Of the file.
+        wait: Wait till nobody else holds it.
     """
     import fcntl
 
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:

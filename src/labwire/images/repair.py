@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import BinaryIO, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -123,8 +123,7 @@ def _repair_here(at: Path, names: list[str]) -> Iterator[RepairedFile]:
 
 def _repair(folder: OutputFolder, file: _UnderWay) -> Iterator[RepairedFile]:
     path = str(folder.path / file.name)
-    if not folder.exists(file.temporary) and _is_empty(folder.path / f"{file.temporary}{SUFFIX}"):
-        _remove(folder, file)  # the writer was killed in the moment in which it began
+    if _remove_empty(folder, file):
         return
     try:
         with _held(folder, file) as reader:
@@ -136,24 +135,32 @@ def _repair(folder: OutputFolder, file: _UnderWay) -> Iterator[RepairedFile]:
         yield RepairedFile(path=path, outcome="left", reason=reason, at_work=at_work)
 
 
-def _is_empty(journal: Path) -> bool:
-    with suppress(OSError):
-        return not journal.lstat().st_size
+def _remove_empty(folder: OutputFolder, file: _UnderWay) -> bool:
+    """Remove a journal in which nothing stands: its writer was killed in the moment in which it began."""
+    if folder.exists(file.temporary):
+        return False
+    with suppress(OSError, StateError), _locked(folder, file) as journal:
+        if not os.fstat(journal.fileno()).st_size:
+            _remove(folder, file)
+            return True
     return False
 
 
 @contextmanager
-def _held(folder: OutputFolder, file: _UnderWay) -> Generator[JournalReader]:
-    journal = folder.path / f"{file.temporary}{SUFFIX}"
-    try:
-        fd = os.open(journal, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise ProtocolError("there is no journal beside it, so what is in it cannot be known") from None
-    with open(fd, "rb") as opened:  # noqa: PTH123 - a Path would follow a link
+def _locked(folder: OutputFolder, file: _UnderWay) -> Generator[BinaryIO]:
+    fd = os.open(folder.path / f"{file.temporary}{SUFFIX}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(fd, "rb") as journal:  # noqa: PTH123 - a Path would follow a link
         if not lock(fd):
             raise StateError("its writer is at work")
-        with _mapped(folder.path / file.temporary) as pixels:
-            yield JournalReader(opened.read(), pixels)
+        yield journal
+
+
+@contextmanager
+def _held(folder: OutputFolder, file: _UnderWay) -> Generator[JournalReader]:
+    if not folder.exists(f"{file.temporary}{SUFFIX}"):
+        raise ProtocolError("there is no journal beside it, so what is in it cannot be known")
+    with _locked(folder, file) as journal, _mapped(folder.path / file.temporary) as pixels:
+        yield JournalReader(journal.read(), pixels)
 
 
 @contextmanager
