@@ -177,9 +177,10 @@ def test_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:
         FileBackend(options(tmp_path)).open()
 
 
-def test_without_locking_nothing_is_locked(tmp_path: Path) -> None:
-    with FileBackend(options(tmp_path)), FileBackend(options(tmp_path, use_file_locking=False)) as second:
-        assert second.put(jpeg(0))
+@pytest.mark.parametrize(("first", "second"), [(True, False), (False, True), (False, False)])
+def test_second_writer_is_refused_without_locks_on_lines_too(tmp_path: Path, *, first: bool, second: bool) -> None:
+    with FileBackend(options(tmp_path, use_file_locking=first)), pytest.raises(StateError, match="this process"):
+        FileBackend(options(tmp_path, use_file_locking=second)).open()
 
 
 def test_missing_folder_is_told_when_it_must_not_be_created(tmp_path: Path) -> None:

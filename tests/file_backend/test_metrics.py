@@ -216,6 +216,13 @@ def test_a_lock_conflict_has_the_specs_words_and_its_remedy(tmp_path: Path) -> N
     assert len(lines(tmp_path, EDGE_METRICS)) == 2
 
 
+def test_without_locking_nobody_can_be_in_the_way(tmp_path: Path) -> None:
+    with opened(tmp_path, use_file_locking=False) as backend, locked_by_a_reader(tmp_path / EDGE_METRICS):
+        backend.metrics("edge_metrics", 1, {"eda": 0.1})
+        wait_for(lambda: len(lines(tmp_path, EDGE_METRICS)) == 1)
+        assert backend.counters().edge_metrics.lock_conflicts == 0
+
+
 # --- the disk
 
 

@@ -112,8 +112,7 @@ class FileBackend:
         with ExitStack() as on_error:
             self._make_folder()
             try:
-                if self._options.use_file_locking:
-                    on_error.callback(FolderLock(self.folder).close)
+                on_error.callback(FolderLock(self.folder).close)
                 self._open_files(on_error)
             except OSError as error:
                 raise DeviceError(

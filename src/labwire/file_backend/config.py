@@ -26,7 +26,7 @@ class FileIpcOptions(Strict, kw_only=True):
     max_frame_count: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Most numbered frames that are kept, the oldest go first; 0 = unlimited."""
     use_file_locking: bool = True
-    """Lock a file while a line is written, and the directory against a second writer."""
+    """Lock a file while a line is written. A second writer is kept out of the directory either way."""
     frame_extension: FrameExtension = "jpg"
     """Extension and format of frames; png and bmp are lossless."""
     compress_frames: bool = True
