@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+import zmq
 
 from labwire.bus.publisher import Publisher
 from labwire.bus.rpc_client import RpcClient
@@ -32,6 +33,22 @@ def test_no_address_is_refused_and_nothing_stays_open(kind: str, url: str) -> No
     with own_context() as context:
         with pytest.raises(UsageError, match=f"'{url}' is no address: write tcp://HOST:PORT"):
             MAKERS[kind](context, url)
+        assert context.open_sockets == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "receiver"])
+def test_a_context_that_ends_is_not_taken_for_a_wrong_address(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = zmq.Socket[Any].connect
+
+    def end(socket: Any, url: str) -> Any:
+        if url.startswith("inproc"):
+            return connect(socket, url)
+        raise zmq.ContextTerminated
+
+    with own_context() as context:
+        monkeypatch.setattr(zmq.Socket, "connect", end)
+        with pytest.raises(zmq.ContextTerminated):
+            MAKERS[kind](context, GOOD)
         assert context.open_sockets == []
 
 

@@ -53,9 +53,9 @@ class ConnectionWatch:
         except BaseException as error:
             self.close()
             self._socket.close()
-            if isinstance(error, zmq.ZMQError):
-                raise UsageError(f"{url!r} is no address: write tcp://HOST:PORT", url=url) from error
-            raise
+            if isinstance(error, zmq.ContextTerminated) or not isinstance(error, zmq.ZMQError):
+                raise
+            raise UsageError(f"{url!r} is no address: write tcp://HOST:PORT", url=url) from error
 
     @property
     def connected(self) -> bool:

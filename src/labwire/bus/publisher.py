@@ -224,6 +224,9 @@ class Publisher:
         notice_loss(socket, self._push_url or "")
         try:
             socket.connect(self._push_url or "")
+        except zmq.ContextTerminated:
+            socket.close()
+            raise
         except zmq.ZMQError as error:
             socket.close()
             raise UsageError(f"{self._push_url!r} is no address: write tcp://HOST:PORT") from error
