@@ -193,6 +193,16 @@ def test_a_million_failures_keep_sixteen_texts() -> None:
     assert connection.account.failed == 100
 
 
+def test_images_that_fail_for_one_reason_are_one_fault_though_the_writer_names_each() -> None:
+    connection = sender_in(State.STARTED)
+    for number in range(12):
+        connection.send_image(number, b"", 0.0)
+        text = f"image {number}: START announced 0 images"
+        connection.receive_data(ack(FrameType.DATA, image=number, flags=4, code=2, text=text), 0.0)
+    account = connection.account
+    assert [(fault.image_number, fault.images) for fault in account.faults] == [(0, 12)]
+
+
 def test_answers_to_nothing_are_ignored_and_counted() -> None:
     connection = sender_in(State.RUNNING)
     strays = [

@@ -141,6 +141,11 @@ def _said(fault: Fault) -> str:
     return f"{fault.message}; and so with {others} other image{'' if others == 1 else 's'}"
 
 
+def _without_number(message: str, image_number: int) -> str:
+    """Return a message as it is for each image; a writer's own words may name the image once more."""
+    return message.replace(f"image {image_number} ", "image ").replace(f"image {image_number}:", "image:")
+
+
 class ImageAccount:
     """The books of one connection in one run."""
 
@@ -180,7 +185,7 @@ class ImageAccount:
         del self.unacknowledged[image_number]
         self.failed += 1
         self.processed = processed
-        reason = (fault.code, fault.message.replace(f"image {image_number} ", "image ", 1))
+        reason = (fault.code, _without_number(fault.message, image_number))
         place = self._reasons.get(reason)
         if place is not None:
             known = self.faults[place]
