@@ -6,9 +6,15 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
+from labwire.actors.recorder import Recorder
 from labwire.client import Rig
 from labwire.errors import DeadlineError
+from labwire.operations.recording import RecordingStopped
+from labwire.sessions import events
 from labwire.sessions.manifest import read_manifest, uuid_of
+from labwire.testing import ActorBench
 from labwire.testing.rig import running_rig
 from tests.bus.fake_hub import LIMIT_S, wait_until
 
@@ -182,3 +188,24 @@ def test_who_has_died_is_named(tmp_path: Path) -> None:
         started = rig.record.start("without it")
         assert [failure.stream for failure in started.failed] == ["scale"]
         assert "scale" not in started.started
+
+
+def test_what_happened_before_a_stop_is_told_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ActorBench(Recorder, root=str(tmp_path)) as bench:
+
+        def stop() -> RecordingStopped:
+            segmented = {
+                "rec_path": "days/001",
+                "ended_path": "days/000",
+                "segment": 1,
+                "failed": [],
+                "duration_s": 1.0,
+            }
+            bench.actor._post_event(events.SEGMENTED, segmented)
+            return RecordingStopped("days/001", 0.1, {})
+
+        monkeypatch.setattr(bench.actor._recorder, "stop", stop)
+        bench.actor.stop()
+        bench.advance(0.1)
+        told = [sent.topic for sent in bench.sent if sent.topic.startswith("notify.recording.")]
+        assert told == ["notify.recording.segmented", "notify.recording.stopped"]

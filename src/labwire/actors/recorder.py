@@ -6,6 +6,7 @@ import math
 import shutil
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ _JUST_NOW_S = 60.0
 """A session that was cut off longer ago is not what this recorder's forerunner died of."""
 _WORTH_GOING_ON_S = 3.0
 """A recorder that dies sooner after the start of a session would only fill the disk with beginnings."""
+_MAX_EVENTS = 1000
+"""That wait for the loop; the oldest go first."""
 _FOLLOWED = ("recording.should_start", "recording.should_stop")
 
 
@@ -60,6 +63,7 @@ class Recorder(Actor, Recording):
     def __init__(self, context: ActorContext) -> None:
         super().__init__(context)
         self._actors: list[str] = []
+        self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_MAX_EVENTS)
         self._recorder = SessionRecorder(
             self.options,
             self.clock,
@@ -235,6 +239,7 @@ class Recorder(Actor, Recording):
 
     def _stop_and_tell(self) -> RecordingStopped:
         stopped = self._recorder.stop()
+        self._tell_events()  # what happened before: the last of a series may just have begun
         self._tell_stopped(stopped.rec_path, stopped.duration_s, "stopped")
         return stopped
 
@@ -252,8 +257,14 @@ class Recorder(Actor, Recording):
     def _tell_failed(self, reason: str, **more: str) -> None:
         self.notify("recording.failed", reason=reason, **more, timestamp=self.clock.now())
 
-    def _post_event(self, kind: str, data: dict[str, object]) -> None:
-        self.post(lambda: self._recorder_event(kind, data))
+    def _post_event(self, kind: str, data: dict[str, Any]) -> None:
+        """On any thread."""
+        self._events.append((kind, data))
+        self.post(self._tell_events)
+
+    def _tell_events(self) -> None:
+        while self._events:
+            self._recorder_event(*self._events.popleft())
 
     def _recorder_event(self, kind: str, data: dict[str, Any]) -> None:
         """On the loop: what goes wrong in a session, and sessions that end by themselves."""

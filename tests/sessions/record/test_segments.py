@@ -135,6 +135,24 @@ def test_a_stop_at_the_same_moment_ends_one_session_or_the_other(lab: Lab) -> No
     assert all(row.state == "complete" for row in list_sessions(lab.root))
 
 
+def test_a_stop_while_the_next_begins_is_told_after_it(lab: Lab) -> None:
+    recorder = lab.recorder(segment_s=0.05)
+    stopping, told = threading.Thread(target=recorder.stop), list[str]()
+
+    class Events(list[tuple[str, dict[str, object]]]):
+        def append(self, event: tuple[str, dict[str, object]]) -> None:
+            if event[0] == events.SEGMENTED and not told:
+                stopping.start()
+                stopping.join(0.2)
+                told.append("after" if stopping.is_alive() else "before")
+
+    lab.events = Events()
+    recorder.start("hasty")
+    wait_for(lambda: bool(told))
+    stopping.join(10)
+    assert (told, recorder.state) == (["after"], State.IDLE)
+
+
 def test_without_a_limit_a_session_goes_on(lab: Lab) -> None:
     recorder = lab.recorder()
     recorder.start()

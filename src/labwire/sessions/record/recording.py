@@ -80,7 +80,8 @@ class SessionRecorder:
             session by itself.
         rig: Configuration of the rig, kept in each session's manifest.
         actors: Asked at each start, after `recordables`, which parts the rig has; for the manifest, too.
-        on_event: Hears of what goes wrong and of sessions that end by themselves (`labwire.sessions.events`).
+        on_event: Hears of what goes wrong and of sessions that end by themselves (`labwire.sessions.events`). It must
+            not call `stop`.
         free_bytes: Tells the free space at a path.
     """
 
@@ -305,14 +306,15 @@ class SessionRecorder:
             self._session, self._guard = new, guard
             guard.start()
             stopped = old.end(events.SEGMENTED)
+            # Before a stop that waits has its turn: it is told after this.
+            told = {"rec_path": started.rec_path, "segment": new.segment, "failed": msgspec.to_builtins(started.failed)}
+            self._on_event(events.SEGMENTED, {**told, "ended_path": stopped.rec_path, "duration_s": stopped.duration_s})
         except (LabwireError, OSError) as error:
             reason = f"no new session could be begun, this one goes on: {error}"
             self._on_event(events.STREAM_FAILED, {"stream": "recorder", "reason": reason})
             return False
         finally:
             self._turn.release()
-        told = {"rec_path": started.rec_path, "segment": new.segment, "failed": msgspec.to_builtins(started.failed)}
-        self._on_event(events.SEGMENTED, {**told, "ended_path": stopped.rec_path, "duration_s": stopped.duration_s})
         return True
 
     def _end_by_itself(self, ended: str) -> bool:
