@@ -125,7 +125,14 @@ def test_of_long_logs_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [f"token={SECRET}", f'{{"api_key": "{SECRET} more"}}', f"Authorization: {SECRET}", f"http://me:{SECRET}@host/x"],
+    [
+        f"token={SECRET}",
+        f'{{"api_key": "{SECRET} more"}}',
+        f"Authorization: {SECRET}",
+        f"http://me:{SECRET}@host/x",
+        f"RTSP://me:{SECRET}@host/x",
+        f"rtsp://me:pa@{SECRET}#?@host/x",
+    ],
 )
 def test_secrets_are_hidden(text: str) -> None:
     assert SECRET not in without_secrets(text)

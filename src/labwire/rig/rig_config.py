@@ -29,7 +29,7 @@ INSTRUMENT_KEYS = frozenset(InstrumentConfig.__struct_fields__) - {_OPTIONS}
 """Keys of ``[instruments.NAME]`` that are not the driver's."""
 _SECRETS = ("password", "passphrase", "secret", "token", "api_key")
 HIDDEN = "(hidden)"
-_LOGIN = re.compile(r"(?<=[a-z])://[^/@\s]*@")  # user and password of a URL
+_LOGIN = re.compile(r"(?<=[a-zA-Z])://[^/\s]*@")  # user and password of a URL; a password may have an @ in it
 _SAID = re.compile(
     rf"(?i)((?:{'|'.join(_SECRETS)})[\"']?\s*[=:]\s*|authorization[\"']?\s*[=:]\s*(?:bearer\s+|basic\s+)?)"
     r"(\"[^\"]*\"|'[^']*'|[^\s,;}&]+)"
