@@ -26,6 +26,16 @@ export function axis(options: uPlot.Axis = {}): uPlot.Axis {
   };
 }
 
+/** The marks of the legend get their colours once; in other colours of the page they are others. */
+function colourLegend(plot: uPlot): void {
+  const markers = plot.root.querySelectorAll<HTMLElement>(".u-legend .u-marker");
+  const first = plot.series.length - markers.length; // there is none for the time where that has no row
+  markers.forEach((marker, n) => {
+    const stroke = plot.series[first + n]?.stroke;
+    if (typeof stroke === "function") marker.style.borderColor = String(stroke(plot, first + n));
+  });
+}
+
 type ChartProps = {
   options: Omit<uPlot.Options, "width" | "height">;
   data: uPlot.AlignedData;
@@ -46,7 +56,10 @@ export function Chart({ options, data, height, label, onReady }: ChartProps) {
     const size = new ResizeObserver(() => plot.setSize({ width: element.clientWidth || 300, height }));
     size.observe(element);
     const scheme = matchMedia("(prefers-color-scheme: dark)");
-    const redraw = () => plot.redraw(false, true);
+    const redraw = () => {
+      plot.redraw(false, true);
+      colourLegend(plot);
+    };
     scheme.addEventListener("change", redraw);
     const theme = new MutationObserver(redraw);
     theme.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

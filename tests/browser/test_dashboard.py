@@ -156,6 +156,20 @@ def look_into_a_session(page: Any) -> None:
     page.get_by_role("row", name="from the page/000").wait_for()
 
 
+def test_the_legend_of_a_plot_has_the_colours_of_the_page(page: Any) -> None:
+    open_page(page, "Plots")
+    page.get_by_label("Filter").fill("diameter")
+    page.locator("details", has_text="pupil.0.2d").get_by_label("diameter").check()
+    marker = page.locator(".u-legend .u-marker").last
+    for scheme, colour in (("light", "rgb(31, 91, 216)"), ("dark", "rgb(127, 168, 255)"), ("auto", "rgb(31, 91, 216)")):
+        page.locator("main").focus()
+        page.keyboard.press("?")
+        page.get_by_role("dialog", name="Help").get_by_label("Colours").select_option(scheme)
+        page.keyboard.press("Escape")
+        page.get_by_role("dialog", name="Help").wait_for(state="detached")
+        wait_until(lambda colour=colour: marker.evaluate("it => getComputedStyle(it).borderTopColor") == colour)
+
+
 def test_keys_and_help(page: Any) -> None:
     page.locator("main").focus()
     page.keyboard.press("?")
