@@ -272,7 +272,8 @@ class Life:
         if incarnation.exchange.ledger.answered:
             self._policy.forget()
         self.last_error = why = incarnation.why_died(self.last_error, self._output.last if self._output else "")
-        self._died({"why": why, **data}, hopeless=code in HOPELESS_CODES and incarnation.ready_s is None)
+        # A worker that ended at once may have been ready all the same: word of that can come after its end.
+        self._died({"why": why, **data}, hopeless=code in HOPELESS_CODES and not incarnation.exchange.ready)
 
     def _stopped(self, data: dict[str, Any]) -> None:
         self._set(State.STOPPED)
