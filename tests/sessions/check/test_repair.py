@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.clock import RigClock, monotonic_s
-from labwire.errors import CancelledError, NotFoundError, StateError
+from labwire.errors import CancelledError, DeviceError, NotFoundError, StateError
 from labwire.operations.recordable import StreamDescription
 from labwire.operations.recording import RepairProgress
 from labwire.sessions.check.repair import repair_session
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import list_sessions
 from labwire.sessions.manifest import read_manifest, write_manifest
@@ -251,3 +252,19 @@ def test_what_killed_writers_left_under_way_is_finished_too(killed: Path, tmp_pa
     repaired = repair_session(killed, repair_images=lambda folder: [f"{folder}: mended"])
 
     assert repaired.changes == [f"{images}: mended"]
+
+
+def test_images_that_cannot_be_finished_keep_no_session_from_being_repaired(killed: Path, tmp_path: Path) -> None:
+    def fail(folder: Path) -> list[str]:
+        raise DeviceError(f"cannot write in {folder}")
+
+    known = read_manifest(killed)
+    about = {"disk1": {"folder": str(tmp_path)}, "foreign": {"folder": 5}, "strange": {"folder": ["a"]}}
+    streams = {name: StreamDescription(name, [], about=told) for name, told in about.items()}
+    write_manifest(killed, msgspec.structs.replace(known, streams={**known.streams, **streams}))
+
+    repaired = repair_session(killed, repair_images=fail)
+
+    assert repaired.changes[-1] == f"images in {tmp_path} could not be looked at: cannot write in {tmp_path}"
+    assert read_manifest(killed).state == "repaired"
+    assert verify_session(killed).whole

@@ -42,7 +42,8 @@ def repair_session(
         folder: Of the session.
         report: Hears of progress.
         cancelled: Asked between steps and within long ones.
-        repair_images: Finishes what writers left under way in a folder of images, and tells of each file.
+        repair_images: Finishes what writers left under way in a folder of images, and tells of each file. That it
+            fails is told, too.
 
     Raises:
         NotFoundError: The folder is no session.
@@ -57,8 +58,13 @@ def repair_session(
     if is_locked(log_path):
         raise StateError(f"{folder} is still being recorded: stop the recording before repairing it", path=str(folder))
     repaired = _Repair(folder, report, cancelled).run()
-    images = [line for place in folders_of_writers(manifest.read_manifest(folder)) for line in repair_images(place)]
-    return msgspec.structs.replace(repaired, changes=[*repaired.changes, *images])
+    changes = list(repaired.changes)
+    for place in folders_of_writers(manifest.read_manifest(folder)):
+        try:
+            changes += repair_images(place)
+        except (LabwireError, OSError) as error:  # the session itself is whole
+            changes.append(f"images in {place} could not be looked at: {error}")
+    return msgspec.structs.replace(repaired, changes=changes)
 
 
 class _Repair:

@@ -171,7 +171,8 @@ class _Untold(NamedTuple):
 def folders_of_writers(known: Manifest | None) -> list[Path]:
     """Return where the writers of a session store; none if one of them is on another computer."""
     writers = [one for one in known.streams.values() if one.about.get("folder")] if known else []
-    return [] if any(one.host for one in writers) else sorted({Path(one.about["folder"]) for one in writers})
+    folders = {folder for one in writers if isinstance(folder := one.about["folder"], str)}
+    return [] if any(one.host for one in writers) else sorted(map(Path, folders))
 
 
 def _find_untold(run: RunNote, notes: list[tuple[str, RunNote]], folders: list[Path]) -> _Untold:
