@@ -31,10 +31,6 @@ EXPORT uint64_t lw_boost_size_bytes(queue *q) { return q->size_bytes; }
 
 EXPORT int lw_boost_holder(queue *q) { return atomic_load(&q->holder); }
 
-EXPORT uint64_t lw_boost_count(queue *q) {
-  return atomic_load(&q->users) > 0 ? *(volatile uint64_t *)&q->shared->count : 0;
-}
-
 /* Map a file of shared memory. Returns 0 or an errno. */
 EXPORT int lw_boost_map(queue *q, int fd, uint64_t bytes) {
   memset(q, 0, sizeof *q);
@@ -77,13 +73,14 @@ EXPORT int lw_boost_format(queue *q, uint64_t depth, uint64_t size_bytes, int is
 /* Learn a queue that is ready. Returns 0 or BROKEN: it is none, or is damaged. */
 EXPORT int lw_boost_learn(queue *q, uint32_t header_bytes, int marks) {
   shared_queue *s = q->shared;
-  if (s->depth - 1 >= MAX_DEPTH || s->size_bytes - 1 >= MAX_SIZE_BYTES ||
-      q->mapped_bytes < lw_boost_file_bytes(s->depth, s->size_bytes))
-    return break_queue(q, "%llu messages of %llu bytes do not fit into its %llu bytes", (long long)s->depth,
-                       (long long)s->size_bytes, (long long)q->mapped_bytes);
-  q->depth = s->depth;
-  q->size_bytes = s->size_bytes;
-  q->stride_bytes = stride_of(s->size_bytes);
+  uint64_t depth = READ(s->depth), size_bytes = READ(s->size_bytes);
+  if (depth - 1 >= MAX_DEPTH || size_bytes - 1 >= MAX_SIZE_BYTES ||
+      q->mapped_bytes < lw_boost_file_bytes(depth, size_bytes))
+    return break_queue(q, "%llu messages of %llu bytes do not fit into its %llu bytes", (long long)depth,
+                       (long long)size_bytes, (long long)q->mapped_bytes);
+  q->depth = depth;
+  q->size_bytes = size_bytes;
+  q->stride_bytes = stride_of(size_bytes);
   q->messages_at = sizeof *s + q->depth * sizeof(uint64_t);
   q->index = (uint64_t)((uint8_t *)s->slots - (uint8_t *)&s->index);
   q->header_bytes = header_bytes;
@@ -105,6 +102,14 @@ static int enter(queue *q) {
 
 static void leave(queue *q) {
   if (atomic_fetch_sub(&q->users, 1) == 1 && !atomic_load(&q->kept)) munmap(q->shared, q->mapped_bytes);
+}
+
+/* How many messages wait; 0 if it is closed. */
+EXPORT uint64_t lw_boost_count(queue *q) {
+  if (!enter(q)) return 0;
+  uint64_t count = READ(q->shared->count);
+  leave(q);
+  return count;
 }
 
 /* --- waking */
