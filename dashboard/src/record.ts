@@ -28,6 +28,7 @@ export async function findOffers(): Promise<void> {
 }
 
 export async function startRecording(name = "", require = false): Promise<void> {
+  if (leftOut.value.size) await findOffers(); // what has joined the rig since the boxes were shown is wanted
   const absent = offers.value.filter((one) => !one.always && leftOut.value.has(one.name));
   const streams = offers.value.filter((one) => !absent.includes(one)).map((one) => one.name);
   const begun = await call<Started>("record.start", { name, require, streams: absent.length ? streams : null });

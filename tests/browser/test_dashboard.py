@@ -156,6 +156,24 @@ def look_into_a_session(page: Any) -> None:
     page.get_by_role("row", name="from the page/000").wait_for()
 
 
+def test_what_has_joined_the_rig_is_recorded_though_something_is_left_out(page: Any) -> None:
+    open_page(page, "Sessions")
+    choice = page.get_by_role("group", name="Record")
+    choice.get_by_label("player").uncheck()
+    names = ["bus", "player", "late"]
+    offers = [{"name": name, "about": "", "always": name == "bus"} for name in names]
+    page.route("**/api/record/streams*", lambda route: route.fulfill(json=offers))
+    begun = {"rec_path": "", "session_name": "", "started": [], "failed": []}
+    page.route("**/api/record/start", lambda route: route.fulfill(json=begun))
+    try:
+        with page.expect_request("**/api/record/start") as asked:
+            page.get_by_role("button", name="Start recording").click()
+        assert asked.value.post_data_json["streams"] == ["bus", "late"]
+        choice.get_by_label("player").check()
+    finally:
+        page.unroute_all()
+
+
 def test_the_legend_of_a_plot_has_the_colours_of_the_page(page: Any) -> None:
     open_page(page, "Plots")
     page.get_by_label("Filter").fill("diameter")
