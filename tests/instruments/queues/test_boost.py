@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,6 +153,26 @@ def _outcome(queue: MessageQueue) -> str:
         return repr(queue.receive(LONG_S))
     except Exception as error:
         return type(error).__name__
+
+
+def test_counting_the_messages_of_a_queue_that_is_closed_meanwhile(soak: Any) -> None:
+    """As a sender does that finds its queue full: memory that is gone already would end the process."""
+    count, current, is_over = native_library.library().lw_boost_count, list[Any](), threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            assert [count(handle) for handle in current[-1:] * 10] in ([], [0] * 10)
+
+    threads = [threading.Thread(target=look) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(soak(2_000, 100_000)):
+        file = shared_memory.create_file(f"instrument_{NAME}_req")
+        current[:] = [file.handle]
+        file.close()
+    is_over.set()
+    for thread in threads:
+        thread.join()
 
 
 def test_many_threads_lose_and_double_nothing(server: BoostPair, worker: BoostPair, seed: int) -> None:
