@@ -161,14 +161,14 @@ def test_counting_the_messages_of_a_queue_that_is_closed_meanwhile(soak: Any) ->
 
     def look() -> None:
         while not is_over.is_set():
-            assert [count(handle) for handle in current[-1:] * 10] in ([], [0] * 10)
+            assert [count(file.handle) for file in current[-1:] * 10] in ([], [0] * 10)
 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
         thread.start()
     for _ in range(soak(2_000, 100_000)):
         file = shared_memory.create_file(f"instrument_{NAME}_req")
-        current[:] = [file.handle]
+        current[:] = [file]
         file.close()
     is_over.set()
     for thread in threads:
