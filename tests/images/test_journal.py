@@ -75,6 +75,14 @@ def test_a_disk_that_takes_a_journal_in_pieces(killed: Any, monkeypatch: pytest.
     assert outcomes(repair_folder(writer.kill()))["lyso_1_data_000001.h5"] == ("repaired", 5, 8)
 
 
+def test_what_comes_with_an_image_is_never_more_than_what_is_read(killed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labwire.images.journal._MAX_BODY_BYTES", 4000)
+    writer = killed(start_message(8))
+    for number in range(3):
+        writer.taker.image(image_message(number, user_data="x" * 4000 * (number == 1)))
+    assert outcomes(repair_folder(writer.kill()))["lyso_1_data_000001.h5"] == ("repaired", 3, 8)
+
+
 def test_a_disk_that_is_full_for_the_journal_is_so_for_what_comes_with_the_images(
     killed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,11 +97,18 @@ class Journal:
             os.close(fd)  # a repair found it, before it was locked, and removed it as one that was only begun
 
     def _encoded_plan(self, plan: RunPlan, master_format: MasterFormat) -> bytes:
+        # What a foreign START has in user_data can be of any type.
+        bare = UserData(images_per_file=plan.user_data.images_per_file)
+        return self._encoded(_First(_VERSION, plan, master_format)) or self._encode(
+            _First(_VERSION, msgspec.structs.replace(plan, user_data=bare), master_format)
+        )
+
+    def _encoded(self, body: _First | _Image) -> bytes | None:
         try:
-            return self._encode(_First(_VERSION, plan, master_format))
-        except _CANNOT_ENCODE:  # what a foreign START has in user_data can be of any type
-            bare = UserData(images_per_file=plan.user_data.images_per_file)
-            return self._encode(_First(_VERSION, msgspec.structs.replace(plan, user_data=bare), master_format))
+            encoded = self._encode(body)
+        except _CANNOT_ENCODE:
+            return None
+        return encoded if len(encoded) <= _MAX_BODY_BYTES else None
 
     def note(self, place: int, message: ImageMessage, stored: Mapping[str, Stored]) -> None:
         """Note an image whose pixels are in the file.
@@ -116,9 +123,9 @@ class Journal:
         """
         self._stored = {id(array): stored[channel] for channel, array in message.data.items()}
         try:
-            body = self._encode(_Image(place, message))
-        except _CANNOT_ENCODE:  # values that no file has a place for either
-            body = self._encode(_Image(place, ImageMessage(image_id=message.image_id, data=message.data)))
+            body = self._encoded(_Image(place, message))
+            if body is None:  # values that no file has a place for either
+                body = self._encode(_Image(place, ImageMessage(image_id=message.image_id, data=message.data)))
         finally:
             self._stored = {}
         self._write(body)
