@@ -89,6 +89,21 @@ def test_links_of_an_older_master_are_followed_and_a_missing_file_is_named(tmp_p
         replay(tmp_path / "master.h5")
 
 
+@pytest.mark.parametrize(
+    ("stored", "count"),
+    [(np.array([1, 0, 1], np.uint8), 2), (np.array([True, True, False]), 2), (np.array([b"a", b"b"]), None)],
+)
+def test_how_many_images_were_stored_is_told_where_the_file_counts_them(
+    tmp_path: Path, stored: Any, count: int | None
+) -> None:
+    path = data_file(tmp_path / "a.h5")
+    with cast("Any", h5py).File(path, "a") as file:
+        file["/entry/detector/image_stored"] = stored
+    source = replay(path)
+    assert source.stored_count == count
+    source.close()
+
+
 def test_it_begins_again_at_its_end(tmp_path: Path) -> None:
     source = replay(data_file(tmp_path / "a.h5"))
     assert source.image_count is None

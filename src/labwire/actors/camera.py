@@ -98,7 +98,7 @@ class Camera(Actor):
         Emits notifications:
             ``frame_publishing.started``: Pictures are published, in this format.
             ``frame_publishing.failed``: That format is not known; the old one stays.
-            ``camera.failed``: The camera or file does not work; it is tried again.
+            ``camera.failed``: The camera or file does not work; it is tried again, or given up: ``retry_in_s`` is None.
             ``recording.gap``: It works again; pictures are missing from then to now.
 
         Emits data:

@@ -86,7 +86,8 @@ class ImageFile:
     def stored_count(self) -> int | None:
         """How many of them were stored, and are no fill values; None: the file does not say."""
         stored = self.file.get(STORED)
-        return int(stored[()].sum()) if isinstance(stored, self._h5py.Dataset) and stored.ndim == 1 else None
+        is_count = isinstance(stored, self._h5py.Dataset) and stored.ndim == 1 and stored.dtype.kind in "biu"
+        return int(stored[()].sum()) if is_count else None
 
     def read(self, image_number: int) -> Array:
         """Return an image, (height, width), compressed if it is stored so.
