@@ -58,6 +58,9 @@ export function unitOf(field: string): string {
   return last ? (units[last] ?? last) : "";
 }
 
+/** More, which anybody may ask for in a line of the log, JavaScript refuses. */
+const MOST_DIGITS = 100;
+
 /** A line of the log: Python's `%` formatting of `msg` with `args`, as far as logs use it. */
 export function logText(payload: Record<string, unknown>): string {
   const text = String(payload.msg ?? payload.message ?? "");
@@ -69,7 +72,7 @@ export function logText(payload: Record<string, unknown>): string {
   return text.replace(/%(?:\((\w+)\))?[-#0 +]*\d*(?:\.(\d+))?([sdifgexrX%])/g, (whole, name: string | undefined, digits: string | undefined, kind: string) => {
     if (kind === "%") return "%";
     const value = name !== undefined && named ? named[name] : list[next++];
-    return value === undefined ? whole : formatted(value, kind, digits === undefined ? undefined : Number(digits));
+    return value === undefined ? whole : formatted(value, kind, digits === undefined ? undefined : Math.min(MOST_DIGITS, Number(digits)));
   });
 }
 

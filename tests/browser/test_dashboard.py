@@ -201,6 +201,18 @@ def test_keys_and_help(page: Any) -> None:
     help_.wait_for(state="detached")
 
 
+def test_a_line_of_the_log_that_asks_for_too_much_is_shown(page: Any, demo_rig: RunningRig) -> None:
+    open_page(page, "Bus")
+    page.get_by_role("tab", name="Log").click()
+    with demo_rig.connect() as client:
+        client.publish(
+            "logging.info", {"name": "strange", "levelname": "INFO", "msg": "%.200f or %.300g", "args": [1.5, 2.5]}
+        )
+        client.publish("logging.info", {"name": "strange", "levelname": "INFO", "msg": "and on it goes", "args": []})
+    page.get_by_text("and on it goes").wait_for()
+    page.get_by_text("1.5000").wait_for()
+
+
 def test_the_bus(page: Any, demo_rig: RunningRig) -> None:
     open_page(page, "Bus")
     page.get_by_role("region", name="Topics").get_by_role("button", name="recorder.state").click()
