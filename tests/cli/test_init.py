@@ -142,6 +142,15 @@ def test_a_person_answers(tmp_path: Path) -> None:
     assert config.recorder is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a pseudo terminal")
+def test_an_option_that_is_wrong_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "labwire", "init", "--instrument", "DMM1=nosuch"]
+    with on_a_terminal(command, env=environment(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for("no driver 'nosuch' is installed; installed are: ")
+        terminal.wait_for(". A class is named 'module:Class'")
+    assert not (tmp_path / "rig.toml").exists()
+
+
 def test_names_of_folders() -> None:
     assert [name_from(name) for name in ("eyes", "my lab", "-x-", "ü", "a" * 99)] == [
         "eyes",

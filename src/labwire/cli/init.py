@@ -67,6 +67,7 @@ def init(  # noqa: PLR0913 - each option answers one question
     new = NewRig(name=name_from(rig.absolute().parent.name))
     new = msgspec.structs.replace(new, **{key: value for key, value in said.items() if value is not None})
     if sys.stdin.isatty() and not yes:
+        _check(new, rig)  # an option that is wrong would make every answer wrong
         new = ask(new, {key for key, value in said.items() if value is None}, check=lambda new: _check(new, rig))
     _write(rig, new, schema=schema)
     if json:

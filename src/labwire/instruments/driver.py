@@ -160,5 +160,5 @@ def _from_entry_point(name: str) -> str:
     if name in found:
         return found[name]
     near = nearest(name, found)
-    hint = f"did you mean {near!r}?" if near else f"installed are: {', '.join(sorted(found)) or 'none'}"
+    hint = f"did you mean {near!r}?" if near else f"installed are: {', '.join(sorted(found)) or 'none'}."
     raise ConfigError(f"no driver {name!r} is installed; {hint} A class is named 'module:Class'")
