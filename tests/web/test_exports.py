@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -205,3 +206,16 @@ def test_what_a_killed_server_left_goes_when_the_next_starts(
         assert Path(made.download(ready.id).file).is_file()
     assert sorted(tmp_path.iterdir()) == [link, other]
     assert (other / "a.zip").is_file()
+
+
+def test_a_folder_that_somebody_has_cleaned_up_is_made_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with contextlib.closing(Exports(export_here)) as made:
+        gone = start(made, folder)
+        shutil.rmtree(next(tmp_path.iterdir()))
+        with pytest.raises(NotFoundError, match="make it again"):
+            made.download(gone.id)
+        assert Path(made.download(start(made, folder).id).file).is_file()
+    assert list(tmp_path.iterdir()) == []

@@ -92,6 +92,9 @@ class Exports:
                 raise StateError("the web server ends: nothing is exported any more")
             if self._running >= MAX_AT_ONCE:
                 raise QueueFullError(f"{MAX_AT_ONCE} exports are made already: wait for one, or cancel one")
+            if self._folder is not None and not self._folder.path.is_dir():  # who cleans up took it
+                self._folder.remove()
+                self._folder = None
             if self._folder is None:
                 self._folder = ExportFolder()
             _check_room(folder, self._folder.path)
@@ -124,7 +127,7 @@ class Exports:
         """
         with self._lock:
             path = self._files.get(export)
-        if path is None:
+        if path is None or not path.is_file():
             raise NotFoundError(
                 f"there is no export {export[:40]!r}: only the newest {MAX_KEPT} are kept; make it again"
             )
