@@ -215,8 +215,10 @@ def test_the_folder_that_a_camera_reads_is_not_written_to(tmp_path: Path) -> Non
     (tmp_path / "old").mkdir()
     text = '[cameras.face]\nvideo = "old"\n[file_ipc]\ncamera = "face"\nbase_directory = "{}"\n'
     parse_rig(text.format("new"), folder=tmp_path)
-    with pytest.raises(ConfigError, match=r"\[file_ipc\] base_directory: .* is read from by a camera"):
-        parse_rig(text.format("./old/"), folder=tmp_path)
+    (tmp_path / "link").symlink_to("old")
+    for folder in ("./old/", "new/../old", "link"):
+        with pytest.raises(ConfigError, match=r"\[file_ipc\] base_directory: .* is read from by a camera"):
+            parse_rig(text.format(folder), folder=tmp_path)
 
 
 def test_the_message_reads_well() -> None:

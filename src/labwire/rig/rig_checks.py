@@ -180,7 +180,7 @@ def _check_file_ipc(config: RigConfig, cameras: Collection[str]) -> Iterator[Mis
     camera, folder = config.file_ipc.camera, config.file_ipc.base_directory
     if camera not in cameras:
         yield Mistake(("file_ipc", "camera"), f"there is no [cameras.{camera or 'NAME'}]", _which(camera, cameras))
-    if folder in {one.video for one in config.cameras.values()}:
+    if Path(folder).resolve() in {Path(one.video).resolve() for one in config.cameras.values() if one.video}:
         text = f"{folder} is read from by a camera, and would be cleared"
         yield Mistake(("file_ipc", "base_directory"), text, "choose another folder")
 
