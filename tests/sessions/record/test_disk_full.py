@@ -80,7 +80,7 @@ def test_a_disk_that_is_full_ends_the_session_with_whole_files(small_disk: Path)
 
 
 def test_low_space_ends_the_session_before_the_disk_is_full(small_disk: Path) -> None:
-    folder, happened, _ = record_until_it_ends(small_disk, disk_warn_bytes=9_000_000, disk_stop_bytes=1 << 20)
+    folder, happened, _ = record_until_it_ends(small_disk, disk_warn_bytes=9_000_000, disk_stop_bytes=6_000_000)
     assert events.DISK_LOW in [kind for kind, _ in happened]
     assert list_sessions(small_disk)[0].state == "complete"
     check_folder(folder)
