@@ -17,6 +17,7 @@ pytest_plugins = ["tests.rig_fixture"]
 _SOAK = os.environ.get("LABWIRE_SOAK", "") not in {"", "0"}
 _SEED = int(os.environ.get("LABWIRE_SEED") or random.SystemRandom().randrange(2**32))
 _SOAK_TIMEOUT_S = 1800
+_LEFT_BEHIND = 6  # an exit code that is not pytest's: no test that is tried again may hide what was left
 
 # No deadline: a loaded machine is not a bug, and no test asserts a time.
 settings.register_profile("ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
@@ -36,7 +37,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process that it started is left, of a module's or the session's fixture for instance."""
     if left := end_what_is_left():
         print("\nleft behind by this run, and ended by force:\n  " + "\n  ".join(left))
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.exitstatus = _LEFT_BEHIND
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -27,6 +27,15 @@ def test_it():
         program.wait()
         pathlib.Path("ended").touch()
 """
+FAILS_ONCE = """
+import pathlib, pytest
+@pytest.mark.parametrize("name", ["a b"])
+def test_it(name):
+    begun = pathlib.Path(f"begun {name}")
+    there = begun.exists()
+    begun.touch()
+    assert there
+"""
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 
@@ -45,7 +54,7 @@ def project(tmp_path: Path) -> Path:
         _program(tools / name, "exit 0")
     _program(tools / "python", f'exec {sys.executable} "$@"')
     _program(tools / "getconf", "echo 2")
-    (made / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    (made / "pytest.ini").write_text("[pytest]\n")
     for room in ROOMS:
         (made / "tests" / room).mkdir(parents=True)
         (made / "tests" / room / f"test_{room}.py").write_text("def test_it(): pass\n")
@@ -72,6 +81,28 @@ def test_a_failure_beside_the_rest_is_told(project: Path) -> None:
     assert script.returncode == 1, said
     assert "FAILED tests/rig/test_more.py" in said
     assert said.count("FAILED  pytest") == 1
+
+
+def test_what_failed_beside_the_rest_is_tried_once_more_and_named(project: Path) -> None:
+    (project / "tests" / "rig" / "test_more.py").write_text(FAILS_ONCE)
+    said, _ = (script := begin(project)).communicate(timeout=60)
+    assert script.returncode == 0, said
+    assert "TWICE   failed beside others, passed by itself: tests/rig/test_more.py::test_it[a b]" in said
+    assert "FAILED  pytest" not in said
+
+
+def test_many_failures_are_not_tried_again(project: Path) -> None:
+    (project / "tests" / "rig" / "test_more.py").write_text(FAILS_ONCE.replace('["a b"]', "range(4)"))
+    said, _ = (script := begin(project)).communicate(timeout=60)
+    assert script.returncode == 1, said
+    assert "a second look" not in said
+
+
+def test_a_run_that_ends_by_itself_is_not_tried_again(project: Path) -> None:
+    (project / "tests" / "rig" / "test_more.py").write_text("import os\ndef test_it(): os._exit(6)\n")
+    said, _ = (script := begin(project)).communicate(timeout=60)
+    assert script.returncode == 1, said
+    assert "FAILED  pytest of whole rigs (exit 6)" in said
 
 
 def test_interrupted_it_ends_what_tests_have_started(project: Path) -> None:
