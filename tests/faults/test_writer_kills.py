@@ -23,7 +23,7 @@ from labwire.images.repair import repair_folder
 from labwire.testing.processes import running_process
 from labwire.wire.run_result import RunResult
 from labwire.wire.tcp_run import SenderRun
-from tests.images.runs import end, image, pixels_of, start_message, start_of
+from tests.images.runs import end, image, pixels_of, start_message, start_of, stored_images
 from tests.images.tcp_detector import TcpDetector, stepping
 from tests.images.told import Told
 
@@ -63,20 +63,6 @@ def good_images(path: Path) -> int:
     return PER_FILE
 
 
-def stored_images(folder: Path) -> set[int]:
-    """Check each image of all files that have their names; return their numbers."""
-    found: set[int] = set()
-    for path in folder.glob("*_data_*.h5"):
-        first = PER_FILE * (int(path.stem[-6:]) - 1)
-        with h5py.File(path) as file:
-            pixels: Any = file["entry/data/data"]
-            stored: Any = file["entry/detector/image_stored"]
-            for place in np.flatnonzero(stored[()]):
-                assert (pixels[place] == pixels_of(first + int(place))).all(), (path, place)
-                found.add(first + int(place))
-    return found
-
-
 def test_killed_at_random_moments(tmp_path: Path, seed: int, soak: Callable[[int, int], int]) -> None:
     """Finished files are good, the detector knows what is missing, a repair finds all that was acknowledged, and the
     next writer goes on.
@@ -105,7 +91,7 @@ def test_killed_at_random_moments(tmp_path: Path, seed: int, soak: Callable[[int
             repaired = repair_folder(folder)
             assert not [file for file in repaired if file.outcome == "left" or file.lost]
             # Every image that was acknowledged is in a file, and what is in a file was sent.
-            assert set(range(result.acknowledged)) <= stored_images(folder)
+            assert set(range(result.acknowledged)) <= stored_images(folder, PER_FILE)
             assert sorted(path.suffix for path in folder.iterdir()) == [".h5"] * len(list(folder.iterdir()))
             if number % 20 == 1:
                 with writer(detector, folder):  # the next run, into the same folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -26,6 +27,20 @@ BAD_PIXEL = (3, 4)
 def pixels_of(number: int, dtype: str = "<u2", shape: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[Any]:
     """Pixels that no other image has."""
     return np.random.default_rng(number).poisson(5, shape).astype(dtype)
+
+
+def stored_images(folder: Path, per_file: int) -> set[int]:
+    """Check each image of all data files that have their names against what was sent; return their numbers."""
+    found: set[int] = set()
+    for path in folder.rglob("*_data_*.h5"):
+        first = per_file * (int(path.stem[-6:]) - 1)
+        with h5py.File(path) as file:
+            pixels: Any = file["entry/data/data"]
+            stored: Any = file["entry/detector/image_stored"]
+            for place in np.flatnonzero(stored[()]):
+                assert (pixels[place] == pixels_of(first + int(place))).all(), (path, place)
+                found.add(first + int(place))
+    return found
 
 
 def start_message(count: int, images_per_file: int | None = None, *, run: int = 7, **more: Any) -> StartMessage:

@@ -11,7 +11,8 @@ from typing import Any
 import h5py
 import pytest
 
-from labwire.images.journal import SUFFIX, is_held, lock
+from labwire.file_lock import is_locked, try_lock
+from labwire.images.journal import SUFFIX
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.repair import repair_folder
 from tests.images.runs import image_message, start_message
@@ -30,7 +31,7 @@ def test_a_journal_that_another_looks_at_when_it_is_begun_is_locked_all_the_same
         fd = create(folder, name)
         if name.endswith(SUFFIX):
             other = os.open(folder.path / name, os.O_RDONLY)
-            assert lock(other)
+            assert try_lock(other)
             looks.append(threading.Timer(0.01, os.close, [other]))
             looks[-1].start()
         return fd
@@ -40,7 +41,7 @@ def test_a_journal_that_another_looks_at_when_it_is_begun_is_locked_all_the_same
     for look in looks:
         look.join()
     assert len(looks) == 2
-    assert all(is_held(path) for path in tmp_path.rglob(f"*{SUFFIX}"))
+    assert all(is_locked(path) for path in tmp_path.rglob(f"*{SUFFIX}"))
 
 
 def test_a_repair_in_the_moment_in_which_a_writer_begins_does_no_harm(

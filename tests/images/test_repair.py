@@ -29,7 +29,7 @@ from labwire.wire.image_array import Array, array_of
 from labwire.wire.image_fields import RoiIntegral
 from labwire.wire.image_message import EndMessage, ImageMessage, StartMessage
 from labwire.wire.image_user_data import UserData
-from tests.images.runs import HEIGHT, WIDTH, image_message, pixels_of, start_message
+from tests.images.runs import HEIGHT, WIDTH, image_message, pixels_of, start_message, stored_images
 from tests.images.told import Told
 
 PREFIX = "lyso/lyso_1"
@@ -62,20 +62,6 @@ def killed(tmp_path: Path) -> Iterator[Any]:
         one.taker.stop("stopped")
 
 
-def stored_in(folder: Path, per_file: int) -> set[int]:
-    """Check each image of all data files against what was sent; return their numbers."""
-    found: set[int] = set()
-    for path in folder.rglob("*_data_*.h5"):
-        first = per_file * (int(path.stem[-6:]) - 1)
-        with h5py.File(path) as file:
-            pixels: Any = file["entry/data/data"]
-            stored: Any = file["entry/detector/image_stored"]
-            for place in np.flatnonzero(stored[()]):
-                assert (pixels[place] == pixels_of(first + int(place))).all(), (path, place)
-                found.add(first + int(place))
-    return found
-
-
 def outcomes(files: list[RepairedFile]) -> dict[str, tuple[str, int, int]]:
     return {Path(file.path).name: (file.outcome, file.images, file.expected) for file in files}
 
@@ -95,7 +81,7 @@ def test_every_image_that_was_stored_is_found_again(killed: Any, compression: An
         "lyso_1_data_000002.h5": ("repaired", 4, 10),
         "lyso_1_master.h5": ("repaired", 14, 25),
     }
-    assert stored_in(folder, 10) == set(range(14))
+    assert stored_images(folder, 10) == set(range(14))
     assert left_under_way(folder) == []
     assert repair_folder(folder) == []
 
@@ -111,7 +97,7 @@ def test_killed_after_any_number_of_images_in_any_order(killed: Any, seed: int, 
         if count in moments:
             folder = writer.kill()
             repair_folder(folder)
-            assert stored_in(folder, 10) == set(order[:count])
+            assert stored_images(folder, 10) == set(order[:count])
             assert left_under_way(folder) == []
             with h5py.File(folder / f"{PREFIX}_master.h5") as master:
                 images: Any = master["entry/data/data"]
@@ -159,7 +145,7 @@ def test_what_its_journal_cannot_say_is_no_reason_to_lose_an_image(killed: Any) 
     writer.taker.image(image_message(1, user_data=Array((1 << 19,), "<f8", bytes(1 << 22))))
     folder = writer.kill()
     repair_folder(folder)
-    assert stored_in(folder, 5) == {0, 1}
+    assert stored_images(folder, 5) == {0, 1}
 
 
 def test_a_writer_at_work_is_left_alone(killed: Any, tmp_path: Path) -> None:
@@ -188,7 +174,7 @@ def test_a_run_of_unknown_length(killed: Any) -> None:
         writer.taker.image(image_message(number))
     folder = writer.kill()
     assert outcomes(repair_folder(folder))["lyso_1_data_000002.h5"] == ("repaired", 2, 0)
-    assert stored_in(folder, 4) == set(range(6))
+    assert stored_images(folder, 4) == set(range(6))
     with h5py.File(folder / f"{PREFIX}_master.h5") as master:
         images: Any = master["entry/data/data"]
         assert images.shape[0] == 6
@@ -215,7 +201,7 @@ def test_images_whose_bytes_are_gone_are_counted_and_none_is_invented(killed: An
     assert (first.outcome, first.images, first.expected, first.lost) == ("repaired", 2, 8, 2)
     assert "not whole" in first.reason
     assert master.images == 2
-    assert stored_in(folder, 8) == {0, 2}
+    assert stored_images(folder, 8) == {0, 2}
 
 
 def test_a_torn_journal_ends_where_it_is_torn(killed: Any, seed: int) -> None:
@@ -231,7 +217,7 @@ def test_a_torn_journal_ends_where_it_is_torn(killed: Any, seed: int) -> None:
         journal = under_way(folder).with_name(under_way(folder).name + SUFFIX)
         journal.write_bytes(journal.read_bytes()[:cut])
         repair_folder(folder)
-        assert stored_in(folder, 8) == set(range(sum(size <= cut for size in sizes)))
+        assert stored_images(folder, 8) == set(range(sum(size <= cut for size in sizes)))
         shutil.rmtree(folder)
 
 
@@ -270,7 +256,7 @@ def test_a_repair_that_was_killed_is_done_again(killed: Any) -> None:
     assert left_under_way(folder) == []
     shutil.copy(folder / f"{PREFIX}_data_000001.h5", again / f"{PREFIX}_data_000001.h5")
     assert outcomes(repair_folder(again)) == {"lyso_1_master.h5": ("repaired", 1, 8)}
-    assert (stored_in(again, 8), left_under_way(again)) == ({0}, [])
+    assert (stored_images(again, 8), left_under_way(again)) == ({0}, [])
 
 
 def test_a_master_file_that_cannot_be_read_is_made_anew(killed: Any) -> None:
@@ -355,7 +341,7 @@ def test_an_image_of_several_channels(killed: Any) -> None:
     with h5py.File(folder / f"{PREFIX}_data_000001.h5") as file:
         pixels: Any = file["entry/data/data_threshold_2"]
         assert (pixels[1] == pixels_of(101)).all()
-    assert stored_in(folder, 4) == {0, 1}
+    assert stored_images(folder, 4) == {0, 1}
 
 
 def test_for_a_session_each_file_is_told_in_words(killed: Any, tmp_path: Path) -> None:
@@ -383,7 +369,7 @@ def test_killed_in_the_moment_in_which_a_file_gets_its_name(killed: Any, *, temp
     if not temporary:
         path.unlink()
     assert outcomes(repair_folder(folder)) == {"lyso_1_master.h5": ("repaired", 3, 8)}
-    assert (stored_in(folder, 4), left_under_way(folder)) == ({0, 1, 2}, [])
+    assert (stored_images(folder, 4), left_under_way(folder)) == ({0, 1, 2}, [])
 
 
 def test_killed_in_the_moment_in_which_a_file_was_begun(killed: Any) -> None:

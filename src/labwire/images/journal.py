@@ -14,12 +14,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import msgspec
 
 from labwire.errors import ProtocolError
+from labwire.file_lock import try_lock
 from labwire.images.config import MasterFormat
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -91,7 +91,7 @@ class Journal:
     def _create(self) -> int:
         while True:
             fd = self._folder.create(self._name)
-            lock(fd, wait=True)  # who only looks whether it is locked holds it for a moment
+            try_lock(fd, wait=True)  # who only looks whether it is locked holds it for a moment
             if os.fstat(fd).st_nlink:
                 return fd
             os.close(fd)  # a repair found it, before it was locked, and removed it as one that was only begun
@@ -163,38 +163,6 @@ class Journal:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
-
-
-def lock(fd: int, *, wait: bool = False) -> bool:
-    """Lock an open file till its descriptor is closed; False if another process, or another descriptor, holds it.
-
-    A file system without locks is one on which nobody holds any.
-
-    Args:
-        fd: Of the file.
-        wait: Wait till nobody else holds it.
-    """
-    import fcntl
-
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def is_held(path: Path) -> bool:
-    """Tell whether the process that writes a journal is alive; False if it cannot be opened."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return not lock(fd)
-    finally:
-        os.close(fd)
 
 
 # --- reading

@@ -17,11 +17,12 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 import msgspec
 
 from labwire.errors import LabwireError, MissingExtraError, NotFoundError, ProtocolError, StateError
+from labwire.file_lock import try_lock
 from labwire.images.compression import decompress
 from labwire.images.data_file import ChannelShape, ColumnShape, DataFile, FinishedFile, repaired_name
 from labwire.images.hdf5_tree import Node, load_h5py
 from labwire.images.image_columns import STORED, fill_of
-from labwire.images.journal import SUFFIX, JournalReader, lock
+from labwire.images.journal import SUFFIX, JournalReader
 from labwire.images.master_file import MasterFile
 from labwire.images.output_folder import OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -150,7 +151,7 @@ def _remove_empty(folder: OutputFolder, file: _UnderWay) -> bool:
 def _locked(folder: OutputFolder, file: _UnderWay) -> Generator[BinaryIO]:
     fd = os.open(folder.path / f"{file.temporary}{SUFFIX}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(fd, "rb") as journal:  # noqa: PTH123 - a Path would follow a link
-        if not lock(fd):
+        if not try_lock(fd):
             raise StateError("its writer is at work")
         yield journal
 

@@ -12,10 +12,11 @@ from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from labwire.errors import LabwireError, ProtocolError
+from labwire.file_lock import is_locked
 from labwire.images.config import WriterOptions
 from labwire.images.data_file import MAX_MISSING_SHOWN, DataFile, FinishedFile
 from labwire.images.disk_file import Ballast
-from labwire.images.journal import SUFFIX, is_held
+from labwire.images.journal import SUFFIX
 from labwire.images.master_file import MasterFile
 from labwire.images.output_folder import FileFailedError, OutputFolder
 from labwire.images.run_plan import RunPlan
@@ -128,7 +129,7 @@ class RunFiles:
             there = self._folder.names()
             self._refuse_existing(there)
             journals = (name for name in there if name.endswith(f".tmp{SUFFIX}"))
-            self.left_behind = sum(not is_held(self._folder.path / name) for name in journals)
+            self.left_behind = sum(not is_locked(self._folder.path / name) for name in journals)
             """Files in this folder that killed writers left under way."""
             self._ballast = self._make_ballast()
             if plan.write_master and options.format != "NXmxOnlyData":

@@ -13,10 +13,10 @@ import msgspec
 
 from labwire.clock import epoch_us
 from labwire.errors import DeviceError, InvalidNameError, LabwireError, NotFoundError
+from labwire.file_lock import is_locked
 from labwire.names import check_session_name
 from labwire.operations.recording import SessionSummary
 from labwire.sessions import manifest as manifests
-from labwire.sessions.lock import is_locked
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.log.bus_log import STREAM as LOG_STREAM
 

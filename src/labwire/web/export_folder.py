@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from labwire.errors import DeviceError
-from labwire.sessions.lock import try_lock
+from labwire.file_lock import try_lock
 
 PREFIX = "labwire-exports-"
 _TRIES = 10

@@ -13,8 +13,8 @@ from typing import Annotated
 import msgspec
 
 from labwire.errors import CancelledError, DiskLowError, NotFoundError, QueueFullError, StateError
+from labwire.file_lock import is_locked
 from labwire.operations.job import LocalJob
-from labwire.sessions.lock import is_locked
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.manifest import RECORDING, read_manifest
 from labwire.sessions.reading.export import ExportProgress, Format

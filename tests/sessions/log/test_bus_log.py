@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import DeviceError, ProtocolError, StateError
-from labwire.sessions.lock import is_locked
+from labwire.file_lock import is_locked
 from labwire.sessions.log import bus_log
 from labwire.sessions.log.bus_log import BusLog, count_messages
 from labwire.sessions.log.mcap_repair import repair_log
@@ -204,15 +204,20 @@ def fill(log: BusLog, count: int) -> None:
         put(log, datum("a", float(number), seq=number))
 
 
-def test_a_full_disk_loses_nothing_if_there_is_room_at_the_end(
-    log: BusLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_to_a_full_disk(log: BusLog, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten messages that are written, and ten for which there is no room."""
     fill(log, 10)
     log.flush()
     fill(log, 10)
-    fail_writes(monkeypatch, tmp_path / "bus.mcap", room=100)
+    fail_writes(monkeypatch, folder / "bus.mcap", room=100)
     with pytest.raises(OSError, match="space"):
         log.flush()
+
+
+def test_a_full_disk_loses_nothing_if_there_is_room_at_the_end(
+    log: BusLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_to_a_full_disk(log, tmp_path, monkeypatch)
     log.append(received([b"ignored"]))
     monkeypatch.undo()
     counters = log.stop()
@@ -223,12 +228,7 @@ def test_a_full_disk_loses_nothing_if_there_is_room_at_the_end(
 def test_a_disk_that_stays_full_keeps_what_was_written(
     log: BusLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(log, 10)
-    log.flush()
-    fill(log, 10)
-    fail_writes(monkeypatch, tmp_path / "bus.mcap", room=100)
-    with pytest.raises(OSError, match="space"):
-        log.flush()
+    write_to_a_full_disk(log, tmp_path, monkeypatch)
     with pytest.raises(DeviceError, match="repair"):
         log.stop()
     monkeypatch.undo()

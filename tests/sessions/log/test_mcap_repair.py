@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import ProtocolError, StateError
-from labwire.sessions.lock import try_lock
+from labwire.file_lock import try_lock
 from labwire.sessions.log import mcap_writer
 from labwire.sessions.log.bus_log import count_messages
 from labwire.sessions.log.mcap_repair import is_whole, repair_log

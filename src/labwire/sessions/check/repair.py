@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from labwire.errors import CancelledError, LabwireError, NotFoundError, StateError
+from labwire.file_lock import is_locked
 from labwire.operations.recordable import StreamCounters, StreamDescription
 from labwire.operations.recording import Repaired, RepairProgress
 from labwire.sessions import manifest
@@ -15,7 +16,6 @@ from labwire.sessions.ballast import drop_ballast
 from labwire.sessions.check.jsonl_repair import count_lines, is_whole_jsonl, repair_jsonl
 from labwire.sessions.check.manifest_repair import clock_changes_from_log, manifest_from_log
 from labwire.sessions.files import TEMPORARY, replace_file
-from labwire.sessions.lock import is_locked
 from labwire.sessions.log import bus_log
 from labwire.sessions.log.mcap_repair import is_whole, repair_log
 from labwire.sessions.log.mcap_scan import LogScan

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from labwire.clock import epoch_us
 from labwire.errors import CancelledError, LabwireError, NotFoundError, ProtocolError, StateError
+from labwire.file_lock import is_locked
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import FileCheck, Verified
@@ -15,7 +16,6 @@ from labwire.sessions import manifest, verified_file
 from labwire.sessions.check.verify_files import check_file
 from labwire.sessions.check.verify_log import MAX_GAPS, LogCount
 from labwire.sessions.check.verify_series import Between, look_between
-from labwire.sessions.lock import is_locked
 from labwire.sessions.log import bus_log
 from labwire.sessions.log.log_reader import LogReader
 from labwire.sessions.log.mcap_repair import is_whole

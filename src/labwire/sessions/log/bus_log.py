@@ -23,8 +23,8 @@ from pathlib import Path
 import msgspec
 
 from labwire.errors import DeviceError, StateError
+from labwire.file_lock import try_lock
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
-from labwire.sessions.lock import try_lock
 from labwire.sessions.log import mcap_format as mcap
 from labwire.sessions.log.mcap_repair import repair_log
 from labwire.sessions.log.mcap_writer import Channel, McapWriter
@@ -76,7 +76,7 @@ class BusLog(Sink):
         path = Path(session.path, FILE_NAME)
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-            try_lock(self._fd)
+            try_lock(self._fd, wait=True)  # who only looks whether it is locked holds it for a moment
             writer = McapWriter(self._fd)
             writer.begin()
             writer.add_metadata(SESSION_NOTE, _session_note(session))

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 from labwire.errors import StateError
-from labwire.sessions.lock import try_lock
+from labwire.file_lock import try_lock
 from labwire.sessions.log import mcap_format as mcap
 from labwire.sessions.log.mcap_scan import LogScan, Report, ignore_progress, scan_log
 from labwire.sessions.log.mcap_writer import McapWriter

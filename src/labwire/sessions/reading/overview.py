@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from labwire.errors import LabwireError, NotFoundError
+from labwire.file_lock import is_locked
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import MARK_TOPIC, StreamFailure
 from labwire.sessions import manifest, verified_file
-from labwire.sessions.lock import is_locked
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.log.log_reader import LogReader
 from labwire.sessions.manifest import Manifest
