@@ -48,6 +48,7 @@ def project(tmp_path: Path) -> Path:
     shutil.copy(SCRIPT, made / "scripts")
     (made / "scripts" / "setup.sh").write_text(f"ROOT={made}\nensure_venv() {{ :; }}\n")
     (made / "dashboard" / "node_modules").mkdir(parents=True)
+    (made / "dashboard" / "node_modules" / ".package-lock.json").touch()
     tools = made / ".venv" / "bin"
     tools.mkdir(parents=True)
     for name in ("ruff", "lint-imports", "pyright", "chromium"):
@@ -103,6 +104,16 @@ def test_a_run_that_ends_by_itself_is_not_tried_again(project: Path) -> None:
     said, _ = (script := begin(project)).communicate(timeout=60)
     assert script.returncode == 1, said
     assert "FAILED  pytest of whole rigs (exit 6)" in said
+
+
+def test_what_npm_did_not_finish_is_not_there(project: Path) -> None:
+    modules = project / "dashboard" / "node_modules"
+    (modules / ".package-lock.json").unlink()
+    _program(project / ".venv" / "bin" / "npm", "exit 1")
+    said, _ = (script := begin(project)).communicate(timeout=60)
+    assert script.returncode == 0, said
+    assert "npm cannot fetch" in said
+    assert not modules.exists()
 
 
 def test_interrupted_it_ends_what_tests_have_started(project: Path) -> None:

@@ -23,7 +23,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no node and npm here: the bundle is not rebuilt")
     copy = tmp_path_factory.mktemp("dashboard") / "dashboard"
     shutil.copytree(DASHBOARD, copy, ignore=shutil.ignore_patterns("node_modules"))
-    if (DASHBOARD / "node_modules").is_dir():
+    if (DASHBOARD / "node_modules" / ".package-lock.json").exists():  # written last: all of it is there
         (copy / "node_modules").symlink_to(DASHBOARD / "node_modules")
         return copy
     command = ["npm", "ci", "--no-audit", "--no-fund"]
