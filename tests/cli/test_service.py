@@ -37,7 +37,10 @@ def test_it_is_installed_and_removed(capsys: pytest.CaptureFixture[str], rig: Pa
     file = tmp_path / "config" / "systemd" / "user" / "labwire-lab.service"
     assert (code, err) == (0, "")
     assert "systemctl --user enable --now labwire-lab.service" in out.replace("daemon-reload && ", "")
-    assert file.read_text() == run(capsys, "show", str(rig))[1]
+    shown = run(capsys, "show", str(rig))[1]
+    assert file.read_text() == shown
+    told = json.loads(run(capsys, "show", str(rig), "--json")[1])
+    assert told == {"unit": file.name, "file": str(file), "text": shown}
     assert '"run"' in file.read_text()
     code, out, _ = run(capsys, "remove", "lab", "--json")
     assert (code, json.loads(out), file.exists()) == (0, {"removed": str(file)}, False)

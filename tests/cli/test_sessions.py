@@ -76,7 +76,10 @@ def test_prune_asks_for_a_limit_and_follows_the_rig_file(
 
 
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
-    assert json.loads(run(capsys, "schema")[1])["title"] == "labwire.session"
+    printed = run(capsys, "schema")[1]
+    assert json.loads(printed)["title"] == "labwire.session"
+    in_one_line = run(capsys, "schema", "--json")[1]
+    assert (in_one_line.count("\n"), json.loads(in_one_line)) == (1, json.loads(printed))
 
 
 @pytest.mark.parametrize(

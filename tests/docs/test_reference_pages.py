@@ -54,6 +54,12 @@ def test_section_has_the_options_that_the_real_help_shows(
     assert listed <= set(_OPTION.findall(shown)), shown
 
 
+def test_every_command_can_print_json() -> None:
+    usable = {path: body for path, body in sections() if "```text" in body}
+    assert len(usable) > 60
+    assert [path for path, body in usable.items() if "`--json`" not in body and "(#connection)" not in body] == []
+
+
 def test_every_key_of_the_default_file_has_its_row() -> None:
     page = (PAGES / "rig-file.md").read_text()
     keys = set(re.findall(r"^#?(?:# )?(\w+) (?:=|is not set)", default_toml(), re.MULTILINE))

@@ -24,13 +24,18 @@ Flag = Annotated[bool, Parameter(negative="")]
 
 
 @app.command(sort_key=0)
-def show(rig: RigFile, /) -> None:
+def show(rig: RigFile, /, *, json: JsonFlag = False) -> None:
     """Print the unit file of a rig, and install nothing.
 
     Args:
         rig: The rig file.
+        json: Print the unit's name, where its file would stand and its text as JSON.
     """
-    write_line(_unit(rig)[1].rstrip("\n"))
+    unit, text = _unit(rig)
+    if json:
+        write_json({"unit": unit, "file": str(units_folder() / unit), "text": text})
+    else:
+        write_line(text.rstrip("\n"))
 
 
 @app.command(sort_key=1)

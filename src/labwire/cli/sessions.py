@@ -9,9 +9,9 @@ import msgspec
 from cyclopts import App, Group, Parameter
 from cyclopts.validators import Number
 
-from labwire.cli.connection import HERE, Connection
+from labwire.cli.connection import HERE, Connection, JsonFlag
 from labwire.cli.operation_commands import connect
-from labwire.cli.output import remark, write_json
+from labwire.cli.output import remark, to_json, write_json, write_line
 from labwire.cli.session_place import (
     Place,
     RigFile,
@@ -233,11 +233,16 @@ def prune(
     show_pruned(rows, dry_run=dry_run, where=f"{place.root} ({place.said_by})")
 
 
-def schema() -> None:
-    """Print the JSON Schema of `session.json`."""
+def schema(*, json: JsonFlag = False) -> None:
+    """Print the JSON Schema of `session.json`.
+
+    Args:
+        json: Print it on one line.
+    """
     from labwire.sessions.manifest import manifest_schema
 
-    write_json(manifest_schema())
+    text = to_json(manifest_schema())
+    write_line(text if json else msgspec.json.format(text, indent=2))
 
 
 def _sessions_in(root: Path) -> SessionList:
