@@ -37,6 +37,7 @@ from labwire.sessions.check.housekeeping import Housekeeper
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
 from labwire.sessions.manifest import Manifest, read_manifest
+from labwire.sessions.record.growth import DiskTime
 from labwire.sessions.record.recording import SessionRecorder
 from labwire.sessions.record.recording import State as RecorderState
 
@@ -77,7 +78,7 @@ class Recorder(Actor, Recording):
         self._house = Housekeeper(Path(self.options.root), retention) if retention.automatic else None
         self._ending = threading.Event()
         self._started_s = 0.0
-        self._written_before = (0.0, 0)
+        self._disk_time = DiskTime()
         self._sub = context.zmq_context.socket(zmq.SUB)
         self._sub.linger = 0
         self._sub.rcvhwm = 100_000
@@ -126,7 +127,7 @@ class Recorder(Actor, Recording):
 
         Emits data:
             ``annotation``: A mark that somebody put with the operation `mark`.
-            ``recorder.state``: Each second: what is recorded, how much, how long the disk lasts.
+            ``recorder.state``: Each second: what is recorded, how much, how long the disk lasts or would last.
         """
         match notification["subject"]:
             case "recording.should_start":
@@ -311,19 +312,21 @@ class Recorder(Actor, Recording):
             "malformed": sum(stream.malformed for stream in counters.values()),
             "gaps": sum(stream.gaps for stream in counters.values()),
             "free_bytes": free_bytes,
-            "disk_hours": self._disk_hours(written_bytes, free_bytes),
+            "disk_hours": self._disk_hours(session.path if session else "", written_bytes, free_bytes),
             "timestamp": self.clock.now(),
         }
         self.emit("recorder.state", state, numbered=True)
 
-    def _disk_hours(self, written_bytes: int, free_bytes: int) -> float | None:
-        """Hours until the disk is as full as the rig allows, at the present rate; None while nothing grows."""
-        now_s = time.monotonic()
-        before_s, before_bytes = self._written_before
-        self._written_before = now_s, written_bytes
-        rate = (written_bytes - before_bytes) / max(now_s - before_s, 1e-3)
-        left_bytes = max(0, free_bytes - self.options.disk_stop_bytes)
-        return left_bytes / rate / 3600 if rate > 0 and before_bytes else None
+    def _disk_hours(self, session: str, written_bytes: int, free_bytes: int) -> float | None:
+        """Hours until the disk is as full as the rig allows; None while nothing grows, or nobody can know.
+
+        At the present rate; before a session at the rate of what it would take in.
+        """
+        forecast = self._recorder.forecast
+        what = session or f"{forecast.not_known} not known"
+        grown_bytes = written_bytes if session else forecast.grown_bytes
+        left_bytes = free_bytes - self.options.disk_stop_bytes
+        return self._disk_time.hours(what, grown_bytes, left_bytes, now_s=time.monotonic())
 
     def _wait_for_starters(self) -> list[str]:
         """Give actors that have just been started the time to join; return the names of those that have not."""

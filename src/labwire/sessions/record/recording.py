@@ -33,6 +33,7 @@ from labwire.sessions.folder import create_session_folder, find_session, free_by
 from labwire.sessions.log import bus_log
 from labwire.sessions.pictures import video
 from labwire.sessions.player import player_format
+from labwire.sessions.record.growth import Forecast
 from labwire.sessions.record.guard import SessionGuard
 from labwire.sessions.record.running_session import LOCAL_STREAMS, RunningSession, own_streams
 from labwire.sessions.sink import ClockChange
@@ -110,6 +111,8 @@ class SessionRecorder:
         self._guard: SessionGuard | None = None
         self.empty_messages = 0
         """Messages without a single part: nothing to record."""
+        self.forecast = Forecast(config)
+        """What a session would take in, counted while none runs."""
 
     @property
     def state(self) -> State:
@@ -231,6 +234,8 @@ class SessionRecorder:
         """
         session = self._session
         if session is None:
+            if parts and self.selects(parts[0]):
+                self.forecast.add(parts)
             return False
         if not parts:
             self.empty_messages += 1
