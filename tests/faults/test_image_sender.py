@@ -21,15 +21,11 @@ from labwire.testing.waiting import wait_until
 from labwire.wire.tcp_frame import FrameHeader, FrameType, encode_header
 from labwire.wire.tcp_timeouts import SenderTimeouts
 from tests.images.loopback_writer import LoopbackWriter
-from tests.images.stream_runs import QUICK, image, is_image, start_message
+from tests.images.stream_runs import PATIENT, image, is_image, start_message
 from tests.images.tcp_bench import TcpBench
 
 Soak = Callable[[int, int], int]
 _PIXELS = 1 << 14
-# For tests in which nobody is slow on purpose: a computer that is busy is not taken for a writer that is dead.
-PATIENT = msgspec.structs.replace(
-    QUICK, start_ack_s=10.0, end_ack_s=10.0, cancel_ack_s=5.0, missed_keepalives=4000, peer_liveness_s=30.0
-)
 
 
 @pytest.fixture
@@ -53,7 +49,8 @@ def put_until_stopped(bench: TcpBench, images: int) -> threading.Thread:
 
 def test_a_writer_that_is_stopped_by_a_signal_loses_nothing(bench: TcpBench, soak: Soak, tmp_path: Path) -> None:
     images, stopped_s = soak(300, 1000), soak(1, 4)
-    bench.open(SenderTimeouts(), queue_mib=1)  # the default: a silent writer is dead after 10 s
+    # The default: a silent writer is dead after 10 s. START has more time: this one imports what it stores with then.
+    bench.open(SenderTimeouts(start_ack_s=20.0, end_ack_s=20.0), queue_mib=1)
     command = [sys.executable, "-m", "labwire", "write", bench.pusher.address, "-o", str(tmp_path), "--runs", "1"]
     writer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -178,7 +175,7 @@ def _garbage(chance: random.Random) -> bytes:
 
 
 def test_an_end_that_is_never_acknowledged_again_and_again(bench: TcpBench, soak: Soak) -> None:
-    bench.open(msgspec.structs.replace(QUICK, end_ack_s=0.1))
+    bench.open(msgspec.structs.replace(PATIENT, end_ack_s=0.1))
     with LoopbackWriter(bench.pusher.address, end="silent"):
         bench.pusher.wait_for_writers(1, 20)
         for number in range(1, soak(4, 50) + 1):

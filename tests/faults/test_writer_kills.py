@@ -126,6 +126,8 @@ def test_asked_to_end_in_the_middle_of_a_run(tmp_path: Path) -> None:
         def ask(run: SenderRun) -> None:
             detector.until(lambda: run.result().acknowledged >= 20)
             process.send_signal(signal.SIGTERM)
+            # It may take long to hear that, and would store the whole run meanwhile.
+            detector.until(lambda: not detector.sockets, "the writer is gone")
 
         result = send_run(detector, 7, {25: ask})
         assert process.stdout is not None

@@ -11,7 +11,7 @@ from labwire.images.pushers.tcp import TcpPusher
 from labwire.images.stream import ImageStream, StreamResult
 from labwire.wire.tcp_timeouts import SenderTimeouts
 from tests.images.loopback_writer import WAIT_S, LoopbackWriter
-from tests.images.stream_runs import LOCAL, QUICK, image, start_message
+from tests.images.stream_runs import LOCAL, PATIENT, image, start_message
 
 
 class TcpBench:
@@ -24,7 +24,7 @@ class TcpBench:
         self.stream: ImageStream
         self.open()
 
-    def open(self, timeouts: SenderTimeouts = QUICK, max_unacknowledged: int = 8192, **config: Any) -> None:
+    def open(self, timeouts: SenderTimeouts = PATIENT, max_unacknowledged: int = 8192, **config: Any) -> None:
         if hasattr(self, "stream"):
             self.stream.close()
         self.pusher = TcpPusher(

@@ -16,15 +16,17 @@ from labwire.wire.run_result import RunResult
 from labwire.wire.tcp_pool import SenderPool
 from labwire.wire.tcp_run import PayloadOf, RunPhase, SenderRun
 from labwire.wire.tcp_sender import SenderConnection
-from labwire.wire.tcp_timeouts import SENDER_TIMEOUTS, SenderTimeouts
+from labwire.wire.tcp_timeouts import SenderTimeouts
 
 LIMIT_S = 20.0
+# A writer on a busy computer is not dead.
+_TIMEOUTS = SenderTimeouts(start_ack_s=LIMIT_S, end_ack_s=LIMIT_S, peer_liveness_s=LIMIT_S)
 
 
 class TcpDetector:
     """Listens on a free port and speaks the TCP image stream; call `step`, or what calls it, often."""
 
-    def __init__(self, timeouts: SenderTimeouts = SENDER_TIMEOUTS, port: int = 0) -> None:
+    def __init__(self, timeouts: SenderTimeouts = _TIMEOUTS, port: int = 0) -> None:
         self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]

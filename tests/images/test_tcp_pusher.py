@@ -13,7 +13,7 @@ from labwire.images.pushers.tcp import TcpPusher
 from labwire.images.stream_address import parse_tcp_address
 from labwire.wire.image_message import CalibrationMessage
 from tests.images.loopback_writer import WAIT_S, LoopbackWriter, wait_until
-from tests.images.stream_runs import LOCAL, image, is_image, start_message
+from tests.images.stream_runs import LOCAL, PATIENT, image, is_image, start_message
 from tests.images.tcp_bench import TcpBench
 
 # --- good runs
@@ -117,6 +117,7 @@ def test_without_file_prefix_nothing_goes_to_the_writers(bench: TcpBench) -> Non
 
 
 def test_an_idle_writer_is_asked_whether_it_lives(bench: TcpBench) -> None:
+    bench.open(msgspec.structs.replace(PATIENT, keepalive_s=0.05, missed_keepalives=1000))
     writer = bench.writer()
     wait_until(lambda: writer.machine.counters.keepalives >= 3)
     assert bench.run().ok

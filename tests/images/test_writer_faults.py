@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 import threading
@@ -20,17 +21,20 @@ from labwire.images.config import WriterConfig
 from labwire.images.disk_file import BALLAST_BYTES, Ballast
 from labwire.images.repair import repair_folder
 from labwire.images.writer import ImageWriter
+from labwire.testing.waiting import wait_until
 from labwire.wire.image_codec import encode_message
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage
 from labwire.wire.run_result import RunResult
 from labwire.wire.tcp_frame import HEADER_BYTES, FrameHeader, FrameType, encode_header
-from labwire.wire.tcp_timeouts import SenderTimeouts
+from labwire.wire.tcp_timeouts import SenderTimeouts, WriterTimeouts
+from labwire.wire.tcp_writer import WriterConnection
 from tests.images.runs import end, image, image_message, pixels_of, read_images, start_message, start_of
 from tests.images.tcp_detector import TcpDetector, stepping
 from tests.images.test_writer_tcp import writing
 from tests.images.test_writer_zeromq import writing as writing_zeromq
 from tests.images.told import Told
 from tests.images.zeromq_detector import ZeroMqDetector
+from tests.ports import lasting_port
 
 _pwrite = os.pwrite
 
@@ -296,8 +300,7 @@ def test_a_socket_that_is_connected_to_itself_is_nobody(tmp_path: Path, monkeypa
             made.append(self)
             super().connect(address)
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = lasting_port()
     told = Told()
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", FromThere)
@@ -308,10 +311,12 @@ def test_a_socket_that_is_connected_to_itself_is_nobody(tmp_path: Path, monkeypa
     assert told.of("connected") == []
 
 
-def test_a_disk_that_stalls_loses_nothing(disk: Disk, tmp_path: Path) -> None:
+def test_a_disk_that_stalls_loses_nothing(disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a peer may be silent: the writer says that it lives, and the detector waits."""
     told = Told()
-    timeouts = SenderTimeouts(peer_liveness_s=2.5, max_backpressure_s=60.0)
+    often = functools.partial(WriterConnection, timeouts=WriterTimeouts(busy_keepalive_s=0.1))
+    monkeypatch.setattr("labwire.images.writer_tcp.WriterConnection", often)
+    timeouts = SenderTimeouts(start_ack_s=20.0, end_ack_s=20.0, peer_liveness_s=2.5)
     with TcpDetector(timeouts) as detector, writing(detector, tmp_path, told, queue_depth=8, buffer_mib=1) as writer:
         run = detector.begin(7, start_of(start_message(60, 20)), images_per_file=20)
         stalled = threading.Timer(3.0, disk.opened.set)
@@ -334,8 +339,7 @@ def test_a_full_disk_is_noted_over_zeromq(disk: Disk, tmp_path: Path) -> None:
         for number in range(2):
             detector.send(image_message(number))
         detector.send(image_message(2))
-        while writer.statistics().images < 3:
-            pass
+        wait_until(lambda: writer.statistics().images == 3, "the images are stored")
         disk.room = 0
         detector.send(image_message(3))
         (note,) = detector.notes()
