@@ -66,10 +66,13 @@ def test_leader_and_followers_are_told_of_a_death() -> None:
 
 
 def test_an_exit_in_the_middle_of_a_command_is_a_death() -> None:
-    with serving() as (server, _):
+    with serving() as (server, events):
         server.add("DMM1", config())
+        server.call("DMM1", "LOG_SOMETHING", {"text": "it smells"})
         with pytest.raises(PeerGoneError, match="ended with exit code 7"):
             server.call("DMM1", "LEAVE", {"code": 7})
+        assert events.wait_for("died")["exit_code"] == 7
+        assert server.status("DMM1").last_error == "ended with exit code 7: it smells"
         assert server.call("DMM1", "ECHO", {"value": 1}) == 1
         with pytest.raises(PeerGoneError, match="ended with exit code 0"):
             server.call("DMM1", "LEAVE", {"code": 0})

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from labwire.instruments.worker.log import read_line
 from labwire.stderr_lines import StderrLines
 
 _READ_BYTES = 65_536
@@ -30,8 +31,9 @@ class WorkerOutput:
 
     @property
     def last(self) -> str:
-        """The newest line, as text for people."""
-        return str(_parse(self._lines.last).get("message", self._lines.last))
+        """The newest line, as text for people: of a log record what it says."""
+        record = read_line(self._lines.last)
+        return record.getMessage() if record else self._lines.last
 
     def read(self) -> bool:
         """Report what there is now; False if nothing more will come."""
