@@ -12,7 +12,7 @@ from labwire.wire.tcp_timeouts import SenderTimeouts
 
 LOCAL = TcpStreamConfig(address="tcp://127.0.0.1:*")
 PATIENT = SenderTimeouts(start_ack_s=20.0, end_ack_s=20.0, cancel_ack_s=20.0, keepalive_s=20.0, peer_liveness_s=30.0)
-"""For runs that must go well: a busy computer is not taken for a dead writer. What a test waits out is shorter there."""
+"""For runs that must go well: a busy computer is not taken for a dead writer. A test that waits in vain has less."""
 
 
 def start_message(
