@@ -53,6 +53,25 @@ def test_folders_are_made_and_files_go_there(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "a" / "b" / "x").is_file()
 
 
+@pytest.mark.parametrize("can_be_synced", [True, False])
+def test_a_name_is_on_the_disk_when_that_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, can_be_synced: bool
+) -> None:
+    synced: list[set[str]] = []
+
+    def fsync(fd: int) -> None:
+        synced.append(set(os.listdir(fd)))
+        if not can_be_synced:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with OutputFolder(tmp_path) as folder:
+        for name, sync in (("x", False), ("y", True)):
+            os.close(folder.create("x.tmp"))
+            folder.publish("x.tmp", name, overwrite=False, sync=sync)
+    assert synced == [{"x", "y"}]
+
+
 @pytest.mark.parametrize("target", ["elsewhere", "."])
 def test_a_link_on_the_way_is_refused(tmp_path: Path, target: str) -> None:
     root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"

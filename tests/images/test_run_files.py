@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import time
 from collections.abc import Iterable
@@ -71,6 +72,24 @@ def test_an_image_that_comes_too_late_fails_alone(tmp_path: Path) -> None:
     written = store(tmp_path, numbers, 30, 10, open_files=1)
     assert (written.images, written.failed, written.missing_images) == (29, 1, (9,))
     assert "came more than 1 files late" in written.error
+
+
+def test_a_file_that_hdf5_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taker = taker_in(tmp_path)
+    taker.start(start_message(8, 4))
+    before = set(tmp_path.rglob("*")), len(os.listdir("/proc/self/fd"))
+
+    def refuse(*_: Any) -> Any:
+        raise OSError(5, "unable to create file")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(h5py, "File", refuse)
+        with pytest.raises(OSError, match="unable to create"):
+            taker.image(image_message(0))
+    assert (set(tmp_path.rglob("*")), len(os.listdir("/proc/self/fd"))) == before
+    taker.image(image_message(1))
+    written, fault = taker.end(EndMessage(series_id=7))
+    assert (written.images, fault) == (1, None)
 
 
 def test_a_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:

@@ -115,8 +115,7 @@ class DataFile:
         self._temporary = f"{self.name}.{time.time_ns():x}.tmp" if journal else repaired_name(self.name)
         self._journal = Journal(folder, self._temporary, plan) if journal else None
         try:
-            self._disk = DiskFile(folder.create(self._temporary), ballast)
-            self._file: Node = load_h5py().File(self._disk, "w")
+            self._disk, self._file = self._begin(ballast)
         except BaseException:
             self._drop_journal()
             raise
@@ -177,6 +176,15 @@ class DataFile:
         self._columns.put(index, message)
         self._flush()
         return size
+
+    def _begin(self, ballast: Ballast | None) -> tuple[DiskFile, Node]:
+        disk = DiskFile(self._folder.create(self._temporary), ballast)
+        try:
+            return disk, load_h5py().File(disk, "w")
+        except BaseException:
+            disk.close()
+            self._folder.remove(self._temporary)
+            raise
 
     def _channels(self, message: ImageMessage) -> dict[str, Array]:
         if not message.data:
@@ -255,7 +263,7 @@ class DataFile:
                 raise
         self._close()
         self.check("close")
-        self._folder.publish(self._temporary, self.name, overwrite=overwrite)
+        self._folder.publish(self._temporary, self.name, overwrite=overwrite, sync=self._sync)
         self._drop_journal()
         return FinishedFile(self.path, self.index, frozenset(self._present), channels, columns)
 

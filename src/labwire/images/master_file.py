@@ -99,7 +99,7 @@ class MasterFile:
             write_axes(entry, plan.start, images)
             write_end(file, plan.start, end, images=images, ended=datetime.now(UTC))
             self._link(file, files, images)
-        self._folder.publish(self._temporary, plan.master_name, overwrite=plan.overwrite)
+        self._folder.publish(self._temporary, plan.master_name, overwrite=plan.overwrite, sync=self._sync)
         self._drop_journal()
         return self.path
 

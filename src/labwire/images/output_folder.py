@@ -135,13 +135,22 @@ class OutputFolder:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._fd)
 
-    def publish(self, temporary: str, name: str, *, overwrite: bool) -> None:
+    def publish(self, temporary: str, name: str, *, overwrite: bool, sync: bool = False) -> None:
         """Give a finished file its name, at once.
+
+        Args:
+            temporary: Its name till now.
+            name: Its name from now on.
+            overwrite: It takes the place of a file that has this name.
+            sync: Wait till the disk has the name too.
 
         Raises:
             FileFailedError: There is such a file and it must not be overwritten, or the system refuses.
         """
         self._try(name, "rename from its temporary name", lambda: self._publish(temporary, name, overwrite=overwrite))
+        if sync:
+            with contextlib.suppress(OSError):  # a file system that cannot do this for folders
+                os.fsync(self._fd)
 
     def _publish(self, temporary: str, name: str, *, overwrite: bool) -> None:
         here = {"src_dir_fd": self._fd, "dst_dir_fd": self._fd}
