@@ -41,6 +41,17 @@ def test_a_line_has_time_topic_payload_and_sizes() -> None:
     assert line_of(message, NOON) == "12:00:00.123  frame.world  width=640  +1 raw: 2.00 kB"
 
 
+def test_a_log_record_is_what_it_says() -> None:
+    record = {"name": "hub", "levelname": "ERROR", "levelno": 40, "msg": "%s lost %d", "args": ["world", 3]}
+    assert line_of(BusMessage("logging.error", record), NOON) == "12:00:00.123  logging.error  hub: world lost 3"
+    failed = {**record, "exc_text": "Traceback ...\n  \x1b[2J here"}
+    _, *trace = line_of(BusMessage("logging.error", failed), NOON).splitlines()
+    assert trace == ["    Traceback ...", "      \N{REPLACEMENT CHARACTER}[2J here"]
+    nonsense = line_of(BusMessage("logging.error", {**record, "args": {"a": 1}}), NOON)
+    assert nonsense.endswith("hub: %s lost %d {'a': 1}")
+    assert line_of(BusMessage("note", {"msg": "hello"}), NOON).endswith("note  msg=hello")
+
+
 def test_a_message_with_nothing_in_it_is_its_topic() -> None:
     assert line_of(BusMessage("bare", {}), NOON) == "12:00:00.123  bare"
 

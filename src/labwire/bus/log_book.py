@@ -27,13 +27,18 @@ def format_record(payload: dict[Any, Any]) -> str:
 
     Raises nothing: what a foreign sender left out or filled with nonsense is shown as it is.
     """
-    message = _merge(str(payload.get("msg", ""))[:MAX_LINE_CHARS], payload.get("args"))
+    message = record_message(payload)
     created = payload.get("created")
     moment = created if isinstance(created, (int, float)) and 0 <= created < 1e11 else time.time()
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d}"
     line = f"{stamp} {payload.get('levelname', '?')!s:<8} {payload.get('name', '?')}: {message}"
     trace = payload.get("exc_text")
     return (f"{line}\n{trace}" if isinstance(trace, str) and trace else line)[:MAX_LINE_CHARS]
+
+
+def record_message(payload: dict[Any, Any]) -> str:
+    """Return what a log record says, with its arguments in their places; raises nothing either."""
+    return _merge(str(payload.get("msg", ""))[:MAX_LINE_CHARS], payload.get("args"))
 
 
 def _merge(message: str, args: object) -> str:

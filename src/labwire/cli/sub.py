@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from labwire.bus.log_book import record_message
 from labwire.cli.connection import HERE, Connection
 from labwire.cli.fields import compact, printable, raw_sizes
 from labwire.cli.output import remark, write_json, write_line
@@ -104,6 +105,8 @@ def take(
 def line_of(message: BusMessage, moment: dt.datetime, *, raw: bool = False, colour: bool = False) -> str:
     """Return a message as text: time of arrival, topic, payload, sizes of raw parts.
 
+    Of a log record it shows who says what, and a traceback below; its other attributes are for programs.
+
     Args:
         message: The message.
         moment: When it arrived.
@@ -113,13 +116,24 @@ def line_of(message: BusMessage, moment: dt.datetime, *, raw: bool = False, colo
     stamp, topic = moment.strftime("%H:%M:%S.%f")[:-3], printable(message.topic)
     if colour:
         stamp, topic = f"\x1b[2m{stamp}\x1b[0m", f"\x1b[1m{topic}\x1b[0m"
-    words = [stamp, topic, compact(message.payload, message.topic), raw_sizes(message.raw)]
-    lines = ["  ".join(word for word in words if word)]
+    what, *below = _log_lines(message.payload) or [compact(message.payload, message.topic)]
+    words = [stamp, topic, what, raw_sizes(message.raw)]
+    lines = ["  ".join(word for word in words if word), *below]
     if raw:
         lines += [
             f"    {part[:_SHOWN_RAW_BYTES].hex(' ')}{' …' * (len(part) > _SHOWN_RAW_BYTES)}" for part in message.raw
         ]
     return "\n".join(lines)
+
+
+def _log_lines(payload: dict[Any, Any]) -> list[str]:
+    """Return a log record as lines for people; nothing if it is none."""
+    if not isinstance(payload.get("msg"), str) or "levelname" not in payload:
+        return []
+    trace = payload.get("exc_text")
+    below = trace.splitlines() if isinstance(trace, str) else []
+    said = f"{payload.get('name', '?')}: {record_message(payload)}"
+    return [printable(said), *(f"    {printable(line)}" for line in below)]
 
 
 def _show(message: BusMessage, *, as_json: bool, raw: bool) -> None:
