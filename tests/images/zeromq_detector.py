@@ -7,11 +7,13 @@ from typing import Any, Self
 
 import zmq
 
+from labwire.testing.waiting import wait_until
 from labwire.wire.cbor_values import Buffer
 from labwire.wire.image_codec import encode_message
 from labwire.wire.image_message import EndMessage, Message, StartMessage
 from labwire.wire.image_user_data import start_for_socket
 from labwire.wire.writer_note import WriterNote, decode_note
+from tests.ports import lasting_port
 
 LIMIT_MS = 20_000
 
@@ -21,7 +23,7 @@ class ZeroMqDetector:
 
     def __init__(self, sockets: int = 1) -> None:
         self._context: zmq.Context[Any] = zmq.Context()
-        self._pushes = [self._socket(zmq.PUSH, "tcp://127.0.0.1:*") for _ in range(sockets)]
+        self._pushes = [self._socket(zmq.PUSH, f"tcp://127.0.0.1:{lasting_port()}") for _ in range(sockets)]
         self._notes = self._socket(zmq.PULL, "tcp://127.0.0.1:*")
         self.addresses = [f"zmq+{address_of(push)}" for push in self._pushes]
         self.note_address = address_of(self._notes)
@@ -31,7 +33,11 @@ class ZeroMqDetector:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.SNDTIMEO, LIMIT_MS)
         socket.setsockopt(zmq.RCVTIMEO, LIMIT_MS)
-        socket.bind(address)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError:
+            socket.close()
+            raise
         return socket
 
     def __enter__(self) -> Self:
@@ -73,11 +79,20 @@ class ZeroMqDetector:
         return bool(self._notes.poll(0))
 
     def rebind(self, between: Callable[[], object] = lambda: None, socket: int = 0) -> None:
-        """Close a socket, and open it again at the same place."""
+        """Close a socket, and open it again at the same place, as soon as ZeroMQ has left that."""
         address = address_of(self._pushes[socket])
         self._pushes[socket].close()
         between()
-        self._pushes[socket] = self._socket(zmq.PUSH, address)
+        wait_until(lambda: self._bound_again(socket, address), f"{address} is free")
+
+    def _bound_again(self, socket: int, address: str) -> bool:
+        try:
+            self._pushes[socket] = self._socket(zmq.PUSH, address)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+            return False
+        return True
 
 
 def address_of(socket: zmq.Socket[Any]) -> str:
