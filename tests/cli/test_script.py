@@ -46,6 +46,9 @@ def test_an_error_of_the_rig_is_told_with_its_line(tmp_path: Path, capsys: pytes
     with pytest.raises(NotFoundError):
         run_file(file, [], {"fail": fail})
     assert capsys.readouterr().err == f"{file}, line 2:\n"
+    with pytest.raises(NotFoundError) as caught:
+        run_file(file, [], {"fail": fail}, quiet=True)
+    assert (capsys.readouterr().err, caught.value.data) == ("", {"script": str(file), "script_line": 2})
 
 
 def test_it_may_exit(tmp_path: Path) -> None:

@@ -50,10 +50,10 @@ def run_file(file: Path, args: list[str], names: dict[str, Any], *, quiet: bool 
         file: The file.
         args: What it finds in ``sys.argv`` after its own name.
         names: What it finds as global names.
-        quiet: Show no progress.
+        quiet: Show no progress; say in an error's data, not on standard error, where it came from.
 
     Raises:
-        LabwireError: The file let it out; its message says on which line.
+        LabwireError: The file let it out. Before it comes where: file and line.
     """
     before, path, shown = sys.argv, list(sys.path), progress.quiet
     sys.argv, sys.path[:0] = [str(file), *args], [str(file.absolute().parent)]
@@ -62,7 +62,10 @@ def run_file(file: Path, args: list[str], names: dict[str, Any], *, quiet: bool 
         runpy.run_path(str(file), init_globals=names, run_name="__main__")
     except LabwireError as error:
         line = next((frame.lineno for frame in reversed(list(_frames_of(error, file))) if _is_in(frame, file)), None)
-        remark(f"{file}, line {line}:" if line else f"{file}:")
+        if quiet:  # standard error is for programs then: one line of JSON
+            error.data.update(script=str(file), script_line=line)
+        else:
+            remark(f"{file}, line {line}:" if line else f"{file}:")
         raise
     except Exception as error:  # a mistake in the file is not one of labwire
         listed = traceback.StackSummary.from_list(list(_frames_of(error, file)))
