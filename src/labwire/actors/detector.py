@@ -15,13 +15,13 @@ import msgspec
 from labwire.actors.camera_images import CameraImages
 from labwire.actors.detector_config import CameraImagesConfig, DetectorConfig
 from labwire.actors.detector_recording import DetectorRecorder, done_with
-from labwire.actors.detector_settings import RunSettings, request_of
+from labwire.actors.detector_runs import DetectorRuns
+from labwire.actors.detector_settings import RunSettings
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.errors import CancelledError, LabwireError, NotFoundError, StateError
-from labwire.images.acquisition import Acquisition, Source
 from labwire.images.broker_json import BrokerConfig, read_broker_json
 from labwire.images.build import make_pusher, make_sides
-from labwire.images.stream import ImageStream, StreamResult
+from labwire.images.stream import ImageStream
 from labwire.images.stream_text import stream_event_text
 from labwire.operations.detectors import (
     DetectorList,
@@ -59,19 +59,12 @@ class Detector(Actor, Detectors):
         begin = self._begin_with_session if self.options.run_on_record else None
         self._recorder = DetectorRecorder(self.name, self.clock.now, begin, self._end_with_session)
         self.offers = (self._recorder,)
-        self._lock = threading.Lock()
-        self._state = "idle"
-        self._acquisition: Acquisition | None = None
         self._source: ImageSource
         self._stream: ImageStream
         self._broker: BrokerConfig
-        self._run_number: int | None = None
-        self._runs_done = 0
-        self._last_run: DetectorRun | None = None
-        self._last_error = ""
+        self._runs: DetectorRuns
         self._past = (0.0, 0, 0)
         self._rates = (0.0, 0.0)
-        self._acquiring = ThreadPoolExecutor(1, "run")  # one run after the other
         self._aside = ThreadPoolExecutor(4, "detectors")
 
     def on_start(self) -> None:
@@ -92,6 +85,7 @@ class Detector(Actor, Detectors):
             raise
         described = options.messages.self_described
         self._stream = ImageStream(pusher, preview=self._preview, metadata=self._metadata, self_described=described)
+        self._runs = DetectorRuns(self.name, options, self._source, self._stream, self, self.log)
         if pusher.addresses:
             self.log.info("images at %s", ", ".join(pusher.addresses))
         self.every(_STATE_S, self._publish_state)
@@ -99,13 +93,14 @@ class Detector(Actor, Detectors):
 
     def on_stop(self) -> None:
         """Take a run back that is on, and close the sockets."""
-        if acquisition := self._acquisition:
-            acquisition.cancel()
+        begun = hasattr(self, "_runs")
+        if begun:
+            self._runs.give_up()
         self._aside.shutdown(wait=False, cancel_futures=True)
         if hasattr(self, "_source"):
             self._source.close()  # a source that waits for a camera ends with it
-        self._acquiring.shutdown()
-        if hasattr(self, "_stream"):
+        if begun:
+            self._runs.close()
             self._stream.close()
         self._recorder.stop()
 
@@ -138,23 +133,21 @@ class Detector(Actor, Detectors):
         try:
             self._obey(subject.removeprefix(_SUBJECT), notification)
         except LabwireError as error:
-            self._failed(error)
+            self._runs.failed(error)
         except msgspec.ValidationError as error:
-            self._failed(LabwireError(f"{subject}: {error}"))
+            self._runs.failed(LabwireError(f"{subject}: {error}"))
 
     def _obey(self, what: str, notification: Notification) -> None:
         match what:
             case "arm" | "start":
                 settings = msgspec.convert({str(key): value for key, value in notification.items()}, RunSettings)
-                self._begin(settings, then_run=what == "start")
+                self._runs.begin(settings, then_run=what == "start")
             case "stop":
-                self._stop()
+                self._runs.stop()
             case "cancel":
-                self._aside.submit(self._cancel)
+                self._aside.submit(self._runs.cancel)
             case _:
                 self.log.warning("%s%s is not known", _SUBJECT, what)
-
-    # --- a run
 
     def _open_source(self) -> ImageSource:
         source, channel = self.options.source, self.options.messages.channel
@@ -162,147 +155,35 @@ class Detector(Actor, Detectors):
             return CameraImages(source.camera, channel, self.context.sub_url, self.context.zmq_context)
         return image_source_of(source, channel)
 
-    def _begin(self, settings: RunSettings, *, then_run: bool) -> Future[DetectorStatus]:
-        """Arm, and run; the answer comes when START is acknowledged."""
-        with self._lock:
-            armed, run_number = self._acquisition, self._run_number
-            if self._state == "armed" and then_run:
-                if settings != RunSettings(wait_s=settings.wait_s):
-                    raise StateError(f"run {run_number} is armed: start it as it is, or cancel it first")
-            elif self._state != "idle":
-                raise StateError(f"{self.name} is {self._state}, with run {run_number}")
-            else:
-                armed = None
-                request = request_of(self.options, settings, self._run_number)
-                acquisition: Source = self._source
-                self._acquisition = Acquisition(acquisition, self._stream, request, self.options.messages)
-                self._run_number, self._state = request.run_number, "arming"
-        answer: Future[DetectorStatus] = Future()
-        self._acquiring.submit(self._work, settings, answer, armed is not None, then_run)
-        return answer
-
-    def _work(self, settings: RunSettings, answer: Future[DetectorStatus], armed: bool, then_run: bool) -> None:  # noqa: FBT001
-        """On the thread of the runs."""
-        acquisition = self._acquisition
-        assert acquisition is not None
-        try:
-            if not armed:
-                self._arm(acquisition, settings)
-            if then_run:
-                self._become("running")
-                self.notify("detector.started", **self._about_run())
-            answer.set_result(self._own_status())
-        except Exception as error:
-            self._become("idle")
-            self._failed(error)
-            answer.set_exception(error)
-            return
-        if then_run:
-            self._run(acquisition)
-
-    def _arm(self, acquisition: Acquisition, settings: RunSettings) -> None:
-        if acquisition.stored:
-            self._stream.pusher.wait_for_writers(settings.wait_writers, settings.wait_s)
-        acquisition.arm()
-        self._become("armed")
-        self.notify("detector.armed", **self._about_run(), images=acquisition.images)
-
-    def _run(self, acquisition: Acquisition) -> None:
-        failure = ""
-        try:
-            result = acquisition.run()
-        except CancelledError:
-            result = self._stream.last_result
-        except LabwireError as error:
-            failure, result = error.message, self._stream.last_result
-        except Exception as error:
-            self.log.exception("run %s failed in a way that was not foreseen", self._run_number)
-            failure, result = f"{type(error).__name__}: {error}", self._stream.last_result
-        self._finished(result, failure)
-
-    def _finished(self, result: StreamResult | None, failure: str = "") -> None:
-        """Tell what became of a run.
-
-        Args:
-            result: Of the stream.
-            failure: Why its images ended early; empty: they did not.
-        """
-        if result is None:
-            self._become("idle")
-            return
-        run = msgspec.convert(result.summary(), DetectorRun)
-        if failure:
-            run = msgspec.structs.replace(run, ok=False, error=failure)
-        with self._lock:
-            self._last_run = run
-            self._runs_done += 1
-        if run.error:
-            self._last_error = run.error
-            begin = f"run {run.run_number}: "
-            self.log.error("%s%s", begin, run.error.removeprefix(begin))
-        else:
-            said = "cancelled" if run.cancelled else f"{run.images} images in {run.duration_s:.3g} s"
-            self.log.info("run %s: %s", run.run_number, said)
-        self._become("idle")
-        self._recorder.put_run(run)
-        told = {key: value for key, value in msgspec.to_builtins(run).items() if key not in {"sockets", "errors"}}
-        self.notify("detector.finished", detector=self.name, timestamp=self.clock.now(), **told)
-
-    def _failed(self, error: Exception) -> None:
-        self._last_error = str(error)
-        self.log.error("%s", error)
-        self.notify("detector.failed", detector=self.name, reason=str(error), timestamp=self.clock.now())
-
-    def _stop(self) -> None:
-        with self._lock:
-            acquisition, armed = self._acquisition, self._state == "armed"
-            if armed:
-                self._state = "ending"
-        if acquisition is not None:
-            acquisition.stop()
-            if armed:
-                self._acquiring.submit(self._run, acquisition)
-
-    def _cancel(self) -> None:
-        """Not on the loop: writers have half a second to answer."""
-        with self._lock:
-            acquisition, armed = self._acquisition, self._state == "armed"
-            if acquisition is not None:
-                self._state = "ending"
-        if acquisition is None:
-            return
-        acquisition.cancel()
-        if armed:
-            self._finished(self._stream.last_result)
-
-    def _become(self, state: str) -> None:
-        with self._lock:
-            self._state = state
-            if state == "idle":
-                self._acquisition = None
-        self.post(self._publish_state)
-
-    def _about_run(self) -> dict[str, Any]:
-        return {"detector": self.name, "run_number": self._run_number, "timestamp": self.clock.now()}
-
     # --- sessions
 
     def _begin_with_session(self, session: SessionStart) -> Future[None]:
         prefix = "/".join([*Path(session.path).parts[-2:], self.name])
-        return done_with(self._begin(RunSettings(file_prefix=prefix, run_name=prefix), then_run=True))
+        return done_with(self._runs.begin(RunSettings(file_prefix=prefix, run_name=prefix), then_run=True))
 
     def _end_with_session(self) -> Future[None]:
-        self._stop()
-        return done_with(self._acquiring.submit(lambda: None))
+        self._runs.stop()
+        return done_with(self._runs.ended())
 
-    # --- what the bus hears
+    # --- what the bus hears, from any thread: the publisher may be used from any
+
+    def on_state(self) -> None:
+        """See `RunListener.on_state`."""
+        self.post(self._publish_state)
+
+    def on_run(self, what: str, /, **told: Any) -> None:
+        """See `RunListener.on_run`."""
+        self.notify(f"detector.{what}", detector=self.name, timestamp=self.clock.now(), **told)
+
+    def on_finished(self, run: DetectorRun) -> None:
+        """See `RunListener.on_finished`."""
+        self._recorder.put_run(run)
 
     def _on_event(self, kind: str, data: dict[str, Any]) -> None:
-        """On a thread of the stream: the publisher may be used from any."""
         tell = self.log.warning if kind in _LOST else self.log.info
         tell("%s", stream_event_text(kind, data))
-        self.notify(f"detector.{kind}", detector=self.name, timestamp=self.clock.now(), **data)
-        self.post(self._publish_state)
+        self.on_run(kind, **data)
+        self.on_state()
 
     def _publish_state(self) -> None:
         status = self._own_status()
@@ -319,18 +200,19 @@ class Detector(Actor, Detectors):
         self.emit(f"detector.{self.name}.state", payload, numbered=True)
 
     def _own_status(self) -> DetectorStatus:
-        pusher, now, last = self._stream.pusher, self._stream.progress(), self._last_run
+        runs, pusher, now = self._runs, self._stream.pusher, self._stream.progress()
+        last = runs.last
         rates = self._rates if now is not None else (0.0, 0.0)
         return DetectorStatus(
             name=self.name,
-            state=self._state,
+            state=runs.state,
             source=_kind_of(self.options.source),
             stream=_kind_of(self._broker.pusher),
             addresses=list(pusher.addresses),
             preview_address=self._preview.address if self._preview else "",
             metadata_address=self._metadata.address if self._metadata else "",
             writers=pusher.waiting_writers if now is None else None,
-            run_number=self._run_number,
+            run_number=runs.run_number,
             done_images=now.done_images if now else last.images if last else 0,
             total_images=now.total_images if now else last.images if last else 0,
             acknowledged=now.acknowledged if now else (last.acknowledged or 0) if last else 0,
@@ -341,9 +223,9 @@ class Detector(Actor, Detectors):
             image_bytes=now.image_bytes if now else last.image_bytes if last else 0,
             images_per_s=rates[0],
             bytes_per_s=rates[1],
-            runs=self._runs_done,
+            runs=runs.done,
             last_run=last,
-            last_error=self._last_error,
+            last_error=runs.last_error,
         )
 
     # --- operations
@@ -364,19 +246,19 @@ class Detector(Actor, Detectors):
     def arm(self, name: str, **settings: Any) -> DetectorStatus:
         """See `Detectors.arm`."""
         if self._is_own(name):
-            return answer_later(self._begin(RunSettings(**settings), then_run=False))
+            return self._status_after(self._runs.begin(RunSettings(**settings), then_run=False))
         return self._beside(partial(self._other(name).arm, name, **settings))
 
     def start(self, name: str, **settings: Any) -> DetectorStatus:
         """See `Detectors.start`."""
         if self._is_own(name):
-            return answer_later(self._begin(RunSettings(**settings), then_run=True))
+            return self._status_after(self._runs.begin(RunSettings(**settings), then_run=True))
         return self._beside(partial(self._other(name).start, name, **settings))
 
     def stop(self, name: str) -> DetectorStatus:
         """See `Detectors.stop`."""
         if self._is_own(name):
-            self._stop()
+            self._runs.stop()
             return self._own_status()
         return self._beside(partial(self._other(name).stop, name))
 
@@ -386,7 +268,7 @@ class Detector(Actor, Detectors):
             return self._beside(partial(self._other(name).cancel, name))
 
         def work() -> DetectorStatus:
-            self._cancel()
+            self._runs.cancel()
             return self._own_status()
 
         return self._beside(work)
@@ -432,6 +314,9 @@ class Detector(Actor, Detectors):
             return self._other(name, _ASK_S).status(name)
         except LabwireError as error:
             return DetectorStatus(name=name, state="unreachable", last_error=str(error))
+
+    def _status_after(self, begun: Future[None]) -> DetectorStatus:
+        return answer_later(done_with(begun, self._own_status))
 
     def _beside(self, work: Callable[[], T]) -> T:
         """Do what waits beside the loop; the caller gets the answer when it is there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from labwire.errors import PeerGoneError
 from labwire.operations.detectors import DetectorRun
 from labwire.operations.recordable import SessionStart, StreamCounters, StreamDescription
 from labwire.operations.service import answer_later
+
+T = TypeVar("T")
 
 Begin = Callable[[SessionStart], "Future[None]"]
 End = Callable[[], "Future[None]"]
@@ -79,13 +81,13 @@ class DetectorRecorder(RunRecorder):
         self.put(kept)
 
 
-def done_with(future: Future[Any]) -> Future[None]:
-    """Return a future that ends with another, as well or as badly, and has no result."""
-    done: Future[None] = Future()
+def done_with(future: Future[Any], result: Callable[[], T] = lambda: None) -> Future[T]:
+    """Return a future that ends with another, as well or as badly; its result is asked for at that moment."""
+    done: Future[T] = Future()
 
     def pass_on(ended: Future[Any]) -> None:
         error = ended.exception() if not ended.cancelled() else PeerGoneError("the detector ends")
-        done.set_result(None) if error is None else done.set_exception(error)
+        done.set_result(result()) if error is None else done.set_exception(error)
 
     future.add_done_callback(pass_on)
     return done
