@@ -38,7 +38,7 @@ void lw_boost_wake(queue *);
 void lw_boost_close(queue *);
 uint64_t lw_boost_file_bytes(uint64_t, uint64_t);
 
-enum { HEADER_BYTES = 16, SIZE_BYTES = 8208, DEPTH = 100, MS = 1000000, HANG_S = 5, AGAIN = 2, AGAIN_NS = 20 * MS };
+enum { HEADER_BYTES = 16, SIZE_BYTES = 8208, DEPTH = 100, MS = 1000000, HANG_S = 20, AGAIN = 2, AGAIN_NS = 20 * MS };
 
 static void open_queue(queue *q, const char *name) {
   char path[256];

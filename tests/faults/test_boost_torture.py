@@ -103,8 +103,8 @@ def use_once_more(queue: MessageQueue) -> str:
 
     def use() -> None:
         try:
-            queue.send(message(7), 0.05)
-            results.append("works" if queue.receive(0.05) == message(7) else "gives something else")
+            queue.send(message(7), JOIN_S / 4)
+            results.append("works" if queue.receive(JOIN_S / 4) == message(7) else "gives something else")
         except (PeerGoneError, QueueFullError) as error:
             results.append(f"{type(error).__name__}: {error}")
 
@@ -155,7 +155,7 @@ def test_what_waited_is_kept_when_a_writer_dies(*, robust: bool) -> None:
                 pair.responses.send(message(number))
             with victim(str(queue_victim()), "write", RESPONSES, step) as process:
                 kill(process)
-            assert [pair.responses.receive(1.0) for _ in range(10)] == [message(number) for number in range(10)]
+            assert [pair.responses.receive(JOIN_S) for _ in range(10)] == [message(number) for number in range(10)]
 
 
 @LOCKS
@@ -166,7 +166,7 @@ def test_died_waiting(*, robust: bool) -> None:
                 wait_until(lambda: pair.requests.state().blocked_receivers)
                 kill(process)
         for number in range(100):
-            pair.requests.send(message(number), 1.0)
+            pair.requests.send(message(number), JOIN_S)
         with pytest.raises(QueueFullError):
             pair.requests.send(message(100), 0.02)
 

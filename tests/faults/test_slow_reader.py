@@ -48,14 +48,17 @@ class Sender:
 
 
 class Reader:
-    """A healthy reader: drains without end and knows what it missed."""
+    """A healthy reader: drains without end and knows what it missed.
+
+    Its queue has no bound: that this thread is behind on a busy machine is not what makes a reader unhealthy.
+    """
 
     def __init__(self, sub_port: int, context: zmq.Context[Any]) -> None:
         self.missed: list[tuple[int, int]] = []
         self.last = -1
         self.others: list[tuple[str, dict[str, Any]]] = []
         self._socket = context.socket(zmq.SUB)
-        self._socket.linger = 0
+        self._socket.linger = self._socket.rcvhwm = 0
         self._socket.subscribe(b"data")
         self._socket.subscribe(b"bus.s")
         self._socket.connect(f"tcp://127.0.0.1:{sub_port}")
@@ -109,10 +112,10 @@ def traffic(pub_port: int, sub_port: int, size_bytes: int, *, burst_every: int =
 
 def test_it_is_cut_and_comes_back_to_fresh_data(soak: Callable[[int, int], int]) -> None:
     # Full size: the defaults, at the rate and size of a pair of eyes, for 25 s. In short: a smaller queue at the
-    # reader, larger messages and a shorter patience, so that all of it takes a second or two.
+    # reader, larger messages and a shorter patience, so that all of it takes some seconds.
     full = bool(soak(0, 1))
     size_bytes, hwm, rcvbuf = (550, 1000, -1) if full else (20_000, 50, 4096)
-    with running_hub(slow_subscriber_s=2.0 if full else 0.3) as hub, own_context() as context:
+    with running_hub(slow_subscriber_s=2.0 if full else 1.0) as hub, own_context() as context:
         ports = hub.backbone.pub_port, hub.backbone.sub_port
         with traffic(*ports, size_bytes, burst_every=RATE_HZ) as (sender, _):
             healthy = hub.inlet.entry.readers_connected
@@ -139,7 +142,7 @@ def resident_bytes(pid: int) -> int:
 
 @pytest.mark.timeout(120)
 def test_the_cut_is_published_and_counted_and_its_memory_is_free_again(tmp_path: Path) -> None:
-    rig_file = "name = 'slow'\n[bus]\nslow_subscriber_s = 0.3\n"
+    rig_file = "name = 'slow'\n[bus]\nslow_subscriber_s = 1.0\n"
     with running_rig(tmp_path, rig_file) as rig, own_context() as context:
         pid = rig.ready.pid
         with traffic(rig.ready.pub_port, rig.ready.sub_port, 50_000) as (_, reader):
@@ -155,7 +158,7 @@ def test_the_cut_is_published_and_counted_and_its_memory_is_free_again(tmp_path:
             wait_until(lambda: reader.about("bus.stats")[-1]["slow_subscribers_cut"] == 3, "the cuts in bus.stats")
             # What a stall costs is given back: after three of them there is less than the largest took.
             wait_until(lambda: resident_bytes(pid) - before < 0.7 * max(most), "memory of the cut readers")
-        assert "cut the reader 127.0.0.1:" in Path(rig.ready.log_file).read_text()
+        wait_until(lambda: "cut the reader 127.0.0.1:" in Path(rig.ready.log_file).read_text(), "the cut in the log")
 
 
 def stall_until_cut(sub_port: int, context: zmq.Context[Any], reader: Reader, pid: int) -> int:

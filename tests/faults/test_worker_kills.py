@@ -146,7 +146,7 @@ def test_stopped_at_random_moments(seed: int, soak: Callable[[int, int], int]) -
     """Hung, as far as anybody can tell: some of them while they hold the queue's lock."""
     dice = random.Random(seed)
     with serving() as (server, events):
-        server.add(DMM1, config(queue="boost", restart_tries=1000, heartbeat_s=0.05, heartbeat_timeout_s=0.5))
+        server.add(DMM1, config(queue="boost", restart_tries=1000, heartbeat_s=0.05, heartbeat_timeout_s=1.0))
         load = Load(server, DMM1)
         hangs = soak(3, 50)
         try:

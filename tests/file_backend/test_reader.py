@@ -257,7 +257,7 @@ def test_following_gets_what_is_there_and_what_comes(tmp_path: Path, watching: s
 
 def test_following_orders_what_comes_late(tmp_path: Path, watching: str) -> None:
     with JsonlFile(tmp_path / "core_metrics.jsonl") as core, JsonlFile(tmp_path / "edge_metrics.jsonl") as edge:
-        with Follower(tmp_path, settle_s=0.5) as follower:
+        with Follower(tmp_path, settle_s=2.0) as follower:
             edge.append("edge_metrics", 20, {})
             core.append("core_metrics", 10, {})
             edge.append("edge_metrics", 40, {})
