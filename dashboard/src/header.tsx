@@ -57,7 +57,7 @@ export function Header() {
             </span>
           )}
           {!recorderDown.value && (
-            <span class="disk" title="Space left for recordings">
+            <span class="disk" title={`Space left for recordings, ${recording.value ? "at the present rate" : "at the rate of what would be recorded now"}`}>
               disk {state.disk_hours === null ? bytes(state.free_bytes) : hours(state.disk_hours)}
             </span>
           )}

@@ -1,7 +1,7 @@
 // The shell: header, navigation, shortcuts, pages.
-import { signal } from "@preact/signals";
+import { useComputed } from "@preact/signals";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { login, needsToken, stored } from "./api";
 import { Header } from "./header";
 import { connect, connection, hello, status } from "./live";
@@ -12,6 +12,7 @@ import { Instruments } from "./pages/instruments";
 import { Overview } from "./pages/overview";
 import { Plots } from "./pages/plots";
 import { Sessions } from "./pages/sessions";
+import { addressOf, followAddress, place } from "./route";
 import { Help, helpOpen, Shortcuts } from "./shortcuts";
 import { startState, warnings } from "./state";
 import { Toasts } from "./ui";
@@ -25,11 +26,8 @@ const PAGES = [
   { id: "bus", title: "Bus", page: Bus, icon: "M3 7h18M3 12h18M3 17h18M7 4v6M17 9v6M10 14v6" },
 ] as const;
 
-const route = signal(readRoute());
-
-function readRoute(): string {
-  const name = location.hash.replace(/^#\/?/, "").split("/")[0] ?? "";
-  return PAGES.some((page) => page.id === name) ? name : "overview";
+function shownPage() {
+  return PAGES.find(({ id }) => id === place.value.view) ?? PAGES[0];
 }
 
 function Icon({ path }: { path: string }) {
@@ -43,10 +41,11 @@ function Icon({ path }: { path: string }) {
 function Nav() {
   const worst = new Map<string, string>();
   for (const warning of warnings.value) if (!worst.has(warning.page)) worst.set(warning.page, warning.level);
+  const shown = useComputed(() => shownPage().id);
   return (
     <nav aria-label="Pages">
       {PAGES.map(({ id, title, icon }) => (
-        <a key={id} href={`#/${id}`} aria-current={route.value === id ? "page" : undefined}>
+        <a key={id} href={addressOf(id)} aria-current={shown.value === id ? "page" : undefined}>
           <Icon path={icon} />
           <span>{title}</span>
           {worst.has(id) && <i class={`dot ${worst.get(id)}`} role="img" aria-label="needs attention" />}
@@ -91,11 +90,18 @@ function Foot() {
 }
 
 function App() {
+  const { id, page: Page, title } = shownPage();
+  const open = place.value.view === id ? place.value.open : "";
   useEffect(() => {
-    document.title = `${hello.value?.rig ?? "labwire"} · ${PAGES.find((page) => page.id === route.value)?.title}`;
-  }, [route.value, hello.value]);
+    document.title = `${open || title} · ${hello.value?.rig ?? "labwire"}`;
+  }, [title, open, hello.value]);
+  const first = useRef(true);
+  useEffect(() => {
+    // What had the focus went with what was shown before: reading goes on where the page begins.
+    if (!first.current && document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+    first.current = false;
+  }, [id, open]);
   if (needsToken.value) return <Login onDone={connect} />;
-  const { page: Page, title } = PAGES.find((page) => page.id === route.value) ?? PAGES[0];
   return (
     <>
       <a class="skip" href="#main" onClick={(event) => skip(event)}>
@@ -106,7 +112,7 @@ function App() {
       <Nav />
       <main id="main" tabIndex={-1} aria-label={title}>
         <h1 class="hidden">{title}</h1>
-        <Page key={route.value} />
+        <Page key={id} />
         <Foot />
       </main>
       <Shortcuts />
@@ -126,12 +132,11 @@ async function start(): Promise<void> {
   if (theme) document.documentElement.dataset.theme = theme;
   const token = /^#token=(.+)$/.exec(location.hash)?.[1];
   if (token) {
-    history.replaceState(null, "", "#/overview");
+    history.replaceState(null, "", addressOf("overview"));
     await login(token).catch(() => (needsToken.value = true));
   }
-  addEventListener("hashchange", () => {
-    route.value = readRoute();
-    scrollTo(0, 0);
+  followAddress((from, to) => {
+    if (from.view !== to.view || (to.view === "sessions" && from.open !== to.open)) scrollTo(0, 0);
   });
   const first = await fetch("/api/actors/list").catch(() => null);
   if (first?.status === 401) needsToken.value = true;

@@ -151,8 +151,8 @@ export const warnings = computed<Warning[]>(() => {
   const state = recorder.value;
   if (state && Number(state.dropped) > 0 && recording.value)
     found.push({ text: `${state.dropped} messages not recorded`, page: "sessions", level: "bad" });
-  // Null: how long it lasts is only known while something is recorded.
-  if (typeof state?.disk_hours === "number" && state.disk_hours < 1) found.push({ text: "the disk is nearly full", page: "sessions", level: "bad" });
+  // Null: how long it lasts is not known.
+  if (typeof state?.disk_hours === "number" && state.disk_hours < 1) found.push({ text: "the disk lasts less than an hour", page: "sessions", level: "bad" });
   return found.sort((a, b) => a.level.localeCompare(b.level));
 });
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import zipfile
@@ -72,6 +73,101 @@ def test_a_plot_moves(page: Any) -> None:
     page.get_by_text("Nothing chosen").wait_for()
 
 
+def test_a_plot_is_zoomed_by_keyboard(page: Any) -> None:
+    page.evaluate("localStorage.removeItem('labwire.plots')")  # another test may have chosen others, or none
+    page.reload()
+    open_page(page, "Plots")
+    points = number_of(page, ".uplot", "data-points")
+    wait_until(lambda: points() > 300)
+    plot = page.get_by_role("application", name="Plot of")
+    plot.focus()
+    told = page.locator(".chart + [aria-live]")
+
+    def press(key: str) -> tuple[float, float]:
+        before = told.inner_text()
+        page.keyboard.press(key)
+        wait_until(lambda: told.inner_text() != before)
+        low, high = re.findall(r"(-?[\d.]+) s", told.inner_text())[-2:]
+        return float(low), float(high)
+
+    press("End")
+    page.get_by_role("button", name="Go on").wait_for()  # it stands still to be looked at
+    assert "diameter" in told.inner_text()
+    views = [press("+") for _ in range(4)]
+    assert views[3][1] - views[3][0] < views[0][1] - views[0][0]
+    assert press("Shift+ArrowLeft")[0] < views[3][0]
+    assert press("Home")[1] < views[3][1]
+    page.keyboard.press("Control+0")  # the browser's own
+    page.get_by_role("button", name="Go on").wait_for()
+    page.keyboard.press("0")
+    page.get_by_role("button", name="Pause").wait_for()
+    seen = points()
+    wait_until(lambda: points() > seen)
+
+
+def test_a_session_has_an_address(page: Any, demo_rig: RunningRig) -> None:
+    with demo_rig.connect() as client:
+        client.record.start("to be linked #1 & 50%/a")
+        wait_until(lambda: client.bus.last("recorder.state")[0].payload["duration_s"] > 2)
+        client.record.stop()
+    name = "to be linked #1 & 50%/a/000"
+    open_page(page, "Sessions")
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("img", name="Timeline of").wait_for()
+    page.get_by_role("slider").press("End")
+    wait_until(lambda: "?at=" in page.evaluate("location.hash"))
+    link = page.evaluate("location.href")
+    at = page.get_by_role("region", name="Timeline").get_by_text("at ").inner_text()
+    page.go_back()
+    page.get_by_role("row", name=name).wait_for()
+    page.go_forward()
+    page.get_by_role("img", name="Timeline of").wait_for()
+    page.goto("about:blank")
+    page.goto(link)  # as a colleague does
+    page.get_by_role("region", name=name).wait_for()
+    page.get_by_role("region", name="Timeline").get_by_text(at).wait_for()
+    page.get_by_role("navigation").get_by_role("link", name="Sessions").click()
+    page.get_by_role("row", name=name).wait_for()
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("#/bus/log", "Log"),
+        ("#/bus/messages/bus.stats", "Newest: bus.stats"),
+        ("#/instruments/page_SCOPE1", "page_SCOPE1"),
+        ("#/images/frame.world", "frame.world"),
+    ],
+)
+def test_what_is_open_has_an_address(page: Any, address: str, shown: str) -> None:
+    page.evaluate(f"location.hash = '{address}'")
+    page.get_by_role("region", name=shown, exact=True).wait_for()
+    page.reload()
+    page.get_by_role("region", name=shown, exact=True).wait_for()
+
+
+def test_an_address_that_somebody_made_up_does_nothing(page: Any) -> None:
+    hostile = "<img src=x onerror=document.title=1>"
+    for address in (
+        "#/nothing",
+        "#/bus/__proto__/x",
+        "#/images/%",
+        "#/overview/actors/nobody",
+        "#//?at=NaN",
+        "#/plots/%00",
+    ):
+        page.evaluate(f"location.hash = '{address}'")
+        page.locator(".card").first.wait_for()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    page.evaluate("name => { location.hash = '#/sessions/' + name + '/%E0%A4%A/../..?at=-1e999'; }", hostile)
+    page.get_by_text("there is no session").wait_for()
+    assert page.get_by_text(hostile).first.is_visible()
+    assert page.locator("main img").count() == 0
+    assert set(asked) <= {"GET"}
+    page.complaints[:] = [text for text in page.complaints if "404" not in text]  # it was asked for
+
+
 def test_an_instrument_is_called(page: Any) -> None:
     open_page(page, "Instruments")
     form = page.get_by_role("form", name="MEASURE_VOLTAGE")
@@ -91,10 +187,10 @@ def test_an_instrument_acquires_until_it_is_stopped(page: Any, demo_rig: Running
     page.get_by_role("list", name="Instruments").get_by_role("button", name="page_SCOPE1").click()
     form = page.get_by_role("form", name="ACQUIRE")
     form.get_by_role("button", name="Acquire").click()
-    page.get_by_role("img", name="Waveform").wait_for()
+    page.get_by_role("application", name="Waveform").wait_for()
     open_page(page, "Overview")  # it goes on while something else is looked at
     open_page(page, "Instruments")
-    page.get_by_role("img", name="Waveform").wait_for()
+    page.get_by_role("application", name="Waveform").wait_for()
     with demo_rig.connect() as client:
         [scope] = [status for status in client.instruments.list() if status.name == "page_SCOPE1"]
         assert scope.acquisitions == 1
@@ -128,14 +224,14 @@ def test_a_session_is_recorded_and_found(page: Any, demo_rig: RunningRig) -> Non
     row = page.get_by_role("row", name="from the page/000")
     row.get_by_text("complete").wait_for()
     assert (demo_rig.folder / "recordings" / "from the page" / "000" / "session.json").exists()
-    row.get_by_role("button").click()
+    row.get_by_role("link").click()
     look_into_a_session(page)
 
 
 def look_into_a_session(page: Any) -> None:
     page.get_by_role("img", name="Timeline of").wait_for()
     page.get_by_role("button", name="here").click()  # the mark: the cursor goes there
-    page.get_by_role("img", name="Plot of pupil").wait_for()
+    page.get_by_role("application", name="Plot of pupil").wait_for()
     picture = page.get_by_role("img", name="frame.world at")
     wait_until(lambda: picture.evaluate("image => image.naturalWidth") == 640)
     page.get_by_role("slider").press("End")

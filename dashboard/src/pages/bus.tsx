@@ -1,6 +1,8 @@
 // What is on the bus: topics, messages, log, documentation; and a way to put something there.
 import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { hello } from "../live";
+import { go, place } from "../route";
 import { Documents } from "./documents";
 import { Inspector } from "./inspector";
 import { LogTail } from "./logtail";
@@ -8,27 +10,36 @@ import { Send } from "./send";
 import { Topics } from "./topics";
 
 const VIEWS = [["messages", "Messages"], ["log", "Log"], ["docs", "Documentation"], ["send", "Send"]] as const;
-type View = (typeof VIEWS)[number][0];
+
+/** The tab and topic of an address: `log`, `messages/recorder.state`. */
+function opened(open: string): { tab: string; topic: string } {
+  const [tab = "", ...topic] = open.split("/");
+  const known = VIEWS.some(([id]) => id === tab && (id !== "send" || !hello.value?.read_only));
+  return { tab: known ? tab : "messages", topic: known ? topic.join("/") : "" };
+}
 
 export function Bus() {
   const prefix = useSignal("recorder.state");
-  const view = useSignal<View>("messages");
+  const { tab, topic } = opened(place.value.open);
+  useEffect(() => {
+    if (topic) prefix.value = topic;
+  }, [topic]);
   return (
     <div class="with-side left">
-      <Topics chosen={prefix} onChoose={() => (view.value = "messages")} />
+      <Topics chosen={prefix} onChoose={(topic) => go("bus", `messages/${topic}`)} />
       <div class="stack grow">
         <div class="tabs" role="tablist" aria-label="Bus">
           {VIEWS.filter(([id]) => id !== "send" || !hello.value?.read_only).map(([id, title]) => (
-            <button key={id} type="button" role="tab" id={`tab-${id}`} aria-selected={view.value === id} onClick={() => (view.value = id)}>
+            <button key={id} type="button" role="tab" id={`tab-${id}`} aria-selected={tab === id} onClick={() => go("bus", id)}>
               {title}
             </button>
           ))}
         </div>
-        <div role="tabpanel" aria-labelledby={`tab-${view.value}`} class="stack">
-          {view.value === "messages" && <Inspector prefix={prefix} />}
-          {view.value === "log" && <LogTail />}
-          {view.value === "docs" && <Documents />}
-          {view.value === "send" && <Send />}
+        <div role="tabpanel" aria-labelledby={`tab-${tab}`} class="stack">
+          {tab === "messages" && <Inspector prefix={prefix} />}
+          {tab === "log" && <LogTail />}
+          {tab === "docs" && <Documents />}
+          {tab === "send" && <Send />}
         </div>
       </div>
     </div>

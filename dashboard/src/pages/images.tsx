@@ -1,15 +1,17 @@
 // Live pictures of cameras and detectors.
-import { signal, useComputed, useSignal, useSignalEffect, type Signal } from "@preact/signals";
+import { useComputed, useSignal, useSignalEffect, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { look as ask, Problem } from "../api";
 import { figure, rate } from "../format";
 import { connection, type Payload } from "../live";
+import { go, place } from "../route";
 import { actors, newest, words } from "../state";
 import { Card, Empty, Select } from "../ui";
 import { Run, Writers, type Detector } from "./detector";
 import { Viewer } from "./viewer";
 
-const chosen = signal("");
+/** The source that was open last. */
+let last = "";
 
 interface LastValue {
   topic: string;
@@ -77,7 +79,11 @@ function Numbers({ topic }: { topic: string }) {
 export function Images() {
   const detectors = useSignal<Detector[]>([]);
   const topics = usePictureTopics(detectors);
-  const shown = useComputed(() => (topics.value?.includes(chosen.value) ? chosen.value : (topics.value?.[0] ?? "")));
+  const shown = useComputed(() => {
+    const { view, open } = place.value;
+    if (view === "images" && topics.value?.includes(open)) last = open;
+    return topics.value?.includes(last) ? last : (topics.value?.[0] ?? "");
+  });
   if (!topics.value?.length)
     return (
       <Card title="Images">
@@ -93,7 +99,7 @@ export function Images() {
         class="grow"
         actions={
           topics.value.length > 1 && (
-            <Select label="Source" value={shown.value} options={topics.value} onChange={(value) => (chosen.value = value)} />
+            <Select label="Source" value={shown.value} options={topics.value} onChange={(value) => go("images", value)} />
           )
         }
       >

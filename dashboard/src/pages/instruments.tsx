@@ -4,10 +4,11 @@ import { useEffect } from "preact/hooks";
 import { call, look, Problem } from "../api";
 import { figure, rate } from "../format";
 import { hello } from "../live";
+import { go, place } from "../route";
 import { BAD_INSTRUMENT, instruments, words, type Instrument } from "../state";
 import { Button, Card, Empty, Pill, Scroll, type Level } from "../ui";
 import { acquire, acquisitions, stopAcquisition, type Acquisition } from "./acquire";
-import { clipText } from "./clip";
+import { clipText, shellWord } from "./clip";
 import { VerbForm, type Verb } from "./verb";
 import { Wave, type ArrayText } from "./wave";
 
@@ -37,7 +38,8 @@ interface Done {
 }
 
 const HISTORY = 50;
-const chosen = signal("");
+/** The one that was open last. */
+let last = "";
 const history = signal<Done[]>([]);
 let number = 0;
 
@@ -63,7 +65,7 @@ function List() {
     <ul class="choice" aria-label="Instruments">
       {instruments.value.map((one) => (
         <li key={one.name}>
-          <button type="button" aria-pressed={one.name === shownName()} onClick={() => (chosen.value = one.name)}>
+          <button type="button" aria-pressed={one.name === shownName()} onClick={() => go("instruments", one.name)}>
             <b>{one.name}</b>
             <Pill level={levelOf(one)}>{words(one.state)}</Pill>
           </button>
@@ -75,7 +77,9 @@ function List() {
 
 function shownName(): string {
   const names = instruments.value.map((one) => one.name);
-  return names.includes(chosen.value) ? chosen.value : (names[0] ?? "");
+  const { view, open } = place.value;
+  if (view === "instruments" && names.includes(open)) last = open;
+  return names.includes(last) ? last : (names[0] ?? "");
 }
 
 function Latest({ done }: { done: Done | undefined }) {
@@ -168,9 +172,8 @@ export function asPython({ instrument, verb, params, blocks }: Command): string 
 }
 
 export function asCommand({ instrument, verb, params, blocks }: Command): string {
-  const quote = (text: string) => (/^[\w.,:=+-]+$/.test(text) ? text : `'${text.replace(/'/g, `'\\''`)}'`);
-  const given = Object.entries(params).map(([key, value]) => quote(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
-  return [blocks === null ? "labwire call" : "labwire instruments acquire", quote(instrument), quote(verb), ...given].join(" ");
+  const given = Object.entries(params).map(([key, value]) => shellWord(`${key}=${typeof value === "string" ? value : JSON.stringify(value)}`));
+  return [blocks === null ? "labwire call" : "labwire instruments acquire", shellWord(instrument), shellWord(verb), ...given].join(" ");
 }
 
 function One({ name }: { name: string }) {

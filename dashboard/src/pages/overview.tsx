@@ -1,8 +1,9 @@
 // Two seconds: is the rig well? What is wrong stands first; a click tells more.
-import { useComputed, useSignal } from "@preact/signals";
+import { useComputed } from "@preact/signals";
 import { call } from "../api";
 import { bytes, count, duration, figure, hours, logText, rate } from "../format";
 import { hello, type Message } from "../live";
+import { go, place } from "../route";
 import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recorderDown, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
@@ -150,11 +151,10 @@ function Warnings() {
 }
 
 export function Overview() {
-  const open = useSignal<string | null>(null);
   const shown = useComputed(rows);
   const state = recorder.value;
   const stats = newest.value.get("bus.stats")?.payload;
-  const chosen = shown.value.find((row) => `${row.service}/${row.name}` === open.value);
+  const chosen = shown.value.find((row) => `${row.service}/${row.name}` === place.value.open);
   return (
     <>
       <Warnings />
@@ -164,7 +164,7 @@ export function Overview() {
           value={!state ? "none" : recorderDown.value || (recording.value ? duration(state.duration_s) : "idle")}
           level={recorderDown.value ? "bad" : recording.value ? "record" : undefined}
         />
-        <Figure label="disk lasts" value={state && !recorderDown.value ? hours(state.disk_hours) : "–"} />
+        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={state && !recorderDown.value ? hours(state.disk_hours) : "–"} />
         <Figure label="disk free" value={state ? bytes(state.free_bytes) : "–"} />
         <Figure label="messages" value={stats ? rate(stats.messages_hz) : "–"} unit="/s" />
         <Figure label="traffic" value={stats ? bytes(stats.bytes_hz) : "–"} unit="/s" />
@@ -193,7 +193,7 @@ export function Overview() {
                 {shown.value.map((row) => {
                   const key = `${row.service}/${row.name}`;
                   return (
-                    <tr key={key} onClick={() => (open.value = key)} class={row.level}>
+                    <tr key={key} onClick={() => go("overview", key)} class={row.level}>
                       <td>
                         <button type="button" class="link">
                           {row.name}
@@ -219,7 +219,7 @@ export function Overview() {
           <Empty title={actors.value ? "This rig has no parts" : "Asking the rig…"} />
         )}
       </Card>
-      {chosen && <Detail row={chosen} onClose={() => (open.value = null)} />}
+      {chosen && <Detail row={chosen} onClose={() => go("overview")} />}
     </>
   );
 }

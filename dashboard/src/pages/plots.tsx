@@ -1,6 +1,6 @@
 // Any numeric field of any topic over time: picked from a tree, several axes, pause, zoom, marks.
-import { signal, useComputed, useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { signal, useComputed, useSignal, useSignalEffect, type Signal } from "@preact/signals";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import type uPlot from "uplot";
 import { look, Problem, store, stored } from "../api";
 import { axis, Chart, colour, COLOURS, type ChartApi } from "../chart";
@@ -126,11 +126,20 @@ function drawMarks(plot: uPlot): void {
 
 const marks = signal<{ topic: string; payload: Payload; time: number }[]>([]);
 
-type TrendProps = { series: Chosen[]; names?: string[]; seconds: number; apart: boolean; paused: { value: boolean }; height?: number };
+/** Without `paused` it cannot be stopped, and so not be zoomed either. */
+type TrendProps = { series: Chosen[]; names?: string[]; seconds: number; apart: boolean; paused?: Signal<boolean>; height?: number };
 
 export function Trend({ series, names, seconds, apart, paused, height = 380 }: TrendProps) {
   const key = JSON.stringify([series, seconds, apart]);
   const silent = useSignal(false);
+  const held = useRef(false);
+  function hold(): void {
+    if (!paused || paused.value) return;
+    held.current = paused.value = true;
+  }
+  function showAll(): void {
+    if (paused && held.current) paused.value = false; // it stood still only to be looked at
+  }
   const options = useMemo<Omit<uPlot.Options, "width" | "height">>(() => {
     const scaleOf = (one: Chosen) => (apart ? `${one.topic} ${one.field}` : unitOf(one.field) || "y");
     const scales = [...new Set(series.map(scaleOf))];
@@ -152,7 +161,7 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
         axis({ space: 70, values: (_, values) => values.map((value) => `${value} s`) }),
         ...scales.map((scale, n) => axis({ scale, side: n % 2 ? 1 : 3, size: 64, grid: { show: n === 0, stroke: () => colour("--grid"), width: 1 } })),
       ],
-      cursor: { drag: { x: true, y: false } },
+      cursor: { drag: { x: Boolean(paused), y: false } },
       hooks: { draw: [drawMarks] },
     };
   }, [key]);
@@ -167,7 +176,8 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
     let drawn = 0;
     const began = performance.now();
     const timer = setInterval(() => {
-      if (paused.value || document.hidden) return;
+      if (paused?.value || document.hidden) return;
+      held.current = false;
       const total = tracks.reduce((sum, track) => sum + track.received, 0);
       silent.value = total === 0 && performance.now() - began > SILENT_MS;
       if (total === drawn) return;
@@ -190,7 +200,7 @@ export function Trend({ series, names, seconds, apart, paused, height = 380 }: T
   return (
     <>
       {silent.value && <p class="note">Nothing comes from {[...new Set(series.map((one) => one.topic))].join(", ")}.</p>}
-      <Chart options={options} data={empty} height={height} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} />
+      <Chart options={options} data={empty} height={height} label={`Plot of ${series.map((one) => `${one.topic} ${one.field}`).join(", ")}`} onReady={ready} zoom={Boolean(paused)} onHold={hold} onAll={showAll} />
     </>
   );
 }
@@ -231,7 +241,7 @@ export function Plots() {
           {series.length ? (
             <>
               <Trend key={JSON.stringify([series, seconds.value, apart.value])} series={series} seconds={Number(seconds.value)} apart={apart.value} paused={paused} />
-              <p class="muted">Pause, then drag over the plot to zoom; a double click shows all.</p>
+              <p class="muted">Drag over the plot to zoom, or click it and use + − ← →: it pauses. A double click, or 0, lets it go on.</p>
             </>
           ) : (
             <Empty title="Nothing chosen">Tick fields in the tree; up to {MOST} are drawn together.</Empty>

@@ -5,7 +5,9 @@ import { get, knows, Problem } from "../api";
 import { colour } from "../chart";
 import { bytes, count, duration, moment } from "../format";
 import { hello } from "../live";
+import { go, noteMoment, place } from "../route";
 import { Button, Card, Empty, Figure, Pill, Scroll, Select, type Level } from "../ui";
+import { shellWord } from "./clip";
 import { SessionPlot } from "./sessionplot";
 import { Verified, type Check } from "./verified";
 import { Work } from "./work";
@@ -275,21 +277,23 @@ function Export({ name }: { name: string }) {
         />
       )}
       <p class="muted">
-        Parts of it, and longer ones: <code>labwire export "{name}" --to {to.value}</code>
+        Parts of it, and longer ones: <code>labwire export {shellWord(name)} --to {to.value}</code>
       </p>
     </Card>
   );
 }
 
-export function SessionPage({ name, onBack }: { name: string; onBack: () => void }) {
+export function SessionPage({ name }: { name: string }) {
   const view = useSignal<SessionView | null>(null);
   const failure = useSignal("");
-  const cursor = useSignal(0);
+  const cursor = useSignal(place.peek().at);
   const work = useSignal("");
   const possible = useSignal<string[]>([]);
   async function refresh(): Promise<void> {
     try {
-      view.value = await get<SessionView>("session/overview", { session: name });
+      const found = await get<SessionView>("session/overview", { session: name });
+      cursor.value = Math.min(cursor.peek(), found.overview.duration_s);
+      [view.value, failure.value] = [found, ""];
     } catch (error) {
       failure.value = error instanceof Problem ? error.message : String(error);
     }
@@ -302,6 +306,13 @@ export function SessionPage({ name, onBack }: { name: string; onBack: () => void
       possible.value = names.filter((_, n) => known[n]);
     })();
   }, [name]);
+  useSignalEffect(() => {
+    const { open, at } = place.value; // somebody has changed the address
+    if (open === name) cursor.value = Math.min(at, view.peek()?.overview.duration_s ?? at);
+  });
+  useSignalEffect(() => {
+    if (view.value) noteMoment(cursor.value);
+  });
   const pictures = useComputed(() => Object.keys(view.value?.pictures ?? {}));
   const overview = view.value?.overview;
   const may = possible.value.filter((one) => one === "record.verify" || !hello.value?.read_only);
@@ -311,17 +322,19 @@ export function SessionPage({ name, onBack }: { name: string; onBack: () => void
         title={name}
         actions={
           <>
-            {overview?.state !== "recording" &&
+            {overview &&
+              overview.state !== "recording" &&
               may.map((operation) => (
                 <Button key={operation} disabled={work.value === operation} onClick={() => (work.value = operation)}>
                   {operation === "record.verify" ? "Verify" : "Repair"}
                 </Button>
               ))}
-            <Button onClick={onBack}>Back to the list</Button>
+            <Button onClick={() => go("sessions")}>Back to the list</Button>
           </>
         }
       >
         {failure.value && <p class="error">{failure.value}</p>}
+        {!overview && !failure.value && <Empty title="Opening the session…" />}
         {overview && (
           <>
             <p class="row">

@@ -57,14 +57,6 @@ export function SessionPlot({ name, topics, cursor }: { name: string; topics: st
               made.ctx.fillRect(at, made.bbox.top, 1.5 * devicePixelRatio, made.bbox.height);
           },
         ],
-        init: [
-          (made) => {
-            made.over.addEventListener("click", () => {
-              const left = made.cursor.left ?? -1;
-              if (left >= 0) line.current.value = made.posToVal(left, "x");
-            });
-          },
-        ],
       },
     }),
     [trace.value],
@@ -83,6 +75,7 @@ export function SessionPlot({ name, topics, cursor }: { name: string; topics: st
           data={[data.times_s, data.values] as uPlot.AlignedData}
           height={260}
           label={`Plot of ${topic.value} ${field.value}`}
+          onPick={(x) => (cursor.value = x)}
           onReady={(api) => {
             plot.current = api.plot;
             return () => {

@@ -5,6 +5,7 @@ import { look, notify, Problem } from "../api";
 import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
 import { findOffers, leftOut, offers, startRecording } from "../record";
+import { addressOf, go, place } from "../route";
 import { actors, kindOf, notifications, recorder, recorderDown, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
 import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll } from "../ui";
@@ -69,7 +70,7 @@ function Recorder() {
         <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
         <Figure label="records" value={recording.value ? count(state.written) : "–"} />
         <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
-        <Figure label="disk lasts" value={recorderDown.value ? "–" : hours(state.disk_hours)} />
+        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={recorderDown.value ? "–" : hours(state.disk_hours)} />
       </dl>
       {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
       {!readOnly &&
@@ -108,7 +109,6 @@ function Recorder() {
 
 export function Sessions() {
   const sessions = useSignal<Session[] | null>(null);
-  const open = useSignal<string | null>(null);
   const filter = useSignal("");
   const failure = useSignal("");
   async function refresh(): Promise<void> {
@@ -137,7 +137,8 @@ export function Sessions() {
     return () => clearInterval(timer);
   }, []);
   const shown = (sessions.value ?? []).filter(({ name }) => name.toLowerCase().includes(filter.value.toLowerCase()));
-  if (open.value !== null) return <SessionPage name={open.value} onBack={() => (open.value = null)} />;
+  const { open } = place.value;
+  if (open) return <SessionPage key={open} name={open} />;
   if (!present.value) return <Recorder />;
   return (
     <>
@@ -163,11 +164,9 @@ export function Sessions() {
               </thead>
               <tbody>
                 {shown.map((one) => (
-                  <tr key={one.name} onClick={() => (open.value = one.name)}>
+                  <tr key={one.name} onClick={(event) => event.target instanceof HTMLAnchorElement || go("sessions", one.name)}>
                     <td class="session-name">
-                      <button type="button" class="link">
-                        {one.name}
-                      </button>
+                      <a href={addressOf("sessions", one.name)}>{one.name}</a>
                     </td>
                     <td>
                       <Pill level={levelOf(one.state)}>{one.state}</Pill>

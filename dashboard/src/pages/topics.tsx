@@ -11,7 +11,7 @@ interface Topic {
   total: number;
 }
 
-export function Topics({ chosen, onChoose }: { chosen: Signal<string>; onChoose: () => void }) {
+export function Topics({ chosen, onChoose }: { chosen: Signal<string>; onChoose: (topic: string) => void }) {
   const filter = useSignal("");
   const topics = (newest.value.get("bus.stats")?.payload.topics ?? []) as Topic[];
   const shown = topics.filter(({ topic }) => topic.includes(filter.value)).sort((a, b) => a.topic.localeCompare(b.topic));
@@ -35,7 +35,7 @@ export function Topics({ chosen, onChoose }: { chosen: Signal<string>; onChoose:
                   class={one.topic === chosen.value ? "chosen" : ""}
                   onClick={() => {
                     chosen.value = one.topic;
-                    onChoose();
+                    onChoose(one.topic);
                   }}
                 >
                   <td>

@@ -389,6 +389,7 @@ class Stage {
   }
 
   private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.altKey || event.metaKey) return; // the browser's own zoom
     const steps: Record<string, [number, number]> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const by = steps[event.key];
     if (by) {
@@ -396,7 +397,7 @@ class Stage {
       if (this.controls.selecting.peek() && this.own.width) this.moveRegion(by, event.shiftKey);
       else this.view = { ...view, x: view.x - 40 * by[0], y: view.y - 40 * by[1] };
       this.draw();
-    } else if (event.key === "+") this.zoom(1.5);
+    } else if (event.key === "+" || event.key === "=") this.zoom(1.5);
     else if (event.key === "-") this.zoom(1 / 1.5);
     else if (event.key === "0") this.fit();
     else return;

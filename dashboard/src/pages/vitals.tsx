@@ -1,5 +1,4 @@
 // Pulse and breathing, large, with confidence and trace, where the rig measures them.
-import { useSignal } from "@preact/signals";
 import { status, type Payload } from "../live";
 import { newest } from "../state";
 import { Card, Empty, Figure } from "../ui";
@@ -29,7 +28,6 @@ function fresh(topic: string): Payload {
 }
 
 export function Vitals() {
-  const paused = useSignal(false);
   const cameras = [...newest.value.keys()].filter((topic) => topic.startsWith("edge_metrics.")).map((topic) => topic.slice("edge_metrics.".length));
   return (
     <>
@@ -64,7 +62,6 @@ export function Vitals() {
                     names={breathing.map(([, name]) => `${name} (% of the face)`)}
                     seconds={30}
                     apart={false}
-                    paused={paused}
                     height={150}
                   />
                 )}
