@@ -199,6 +199,7 @@ def test_the_state_is_on_the_bus(rig: Rig) -> None:
         state = bus.recv(LIMIT_S).payload
     assert (state["name"], state["state"], state["dropped"]) == ("DMM1", "ready", 0)
     assert {"ok", "failed", "timed_out", "restarts", "pid", "timestamp", "seq"} <= state.keys()
+    assert state["heartbeat_age_s"] >= 0
 
 
 def test_what_a_driver_logs_is_on_the_bus(rig: Rig) -> None:

@@ -31,7 +31,8 @@ class Obedient(Driver):
 
     def close(self) -> None:
         if self.options.note:
-            Path(self.options.note).write_text("closed")
+            with Path(self.options.note).open("a") as file:
+                file.write("closed")
 
     def measure_voltage(
         self,

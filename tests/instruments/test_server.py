@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import threading
-import time
 from concurrent.futures import wait
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from labwire.errors import (
 )
 from labwire.instruments.queues.contract import DEPTH
 from labwire.instruments.status import State
-from tests.instruments.server_kit import arrays_left, config, kill, serving, wait_until
+from tests.instruments.server_kit import LIMIT_S, arrays_left, config, kill, serving, wait_until
 
 
 def test_a_call_returns_the_value() -> None:
@@ -240,17 +239,25 @@ def test_what_a_worker_prints_and_logs_is_told() -> None:
 
 
 def test_stop_lets_the_running_command_finish_and_closes_the_driver(tmp_path: Path) -> None:
-    note = tmp_path / "note"
+    note, go = tmp_path / "note", tmp_path / "go"
     with serving() as (server, events):
-        server.add("DMM1", config(options={"note": str(note)}))
-        running = server.submit("DMM1", "SLEEP", {"duration_s": 0.3})
-        time.sleep(0.05)  # else SHUTDOWN could overtake it
+
+        def unread() -> int | None:
+            return server.queue_states("DMM1")[0].waiting
+
+        server.add("DMM1", config(options={"note": str(note)}, stop_timeout_s=LIMIT_S))
+        running = server.submit("DMM1", "WAIT_FOR_FILE", {"path": str(go)})
+        wait_until(lambda: unread() == 0, "the worker took the command")  # else SHUTDOWN could overtake it
         waiting = server.submit("DMM1", "ECHO", {"value": 1})
-        server.stop("DMM1")
-        assert running.result() == 0.3
+        stop = threading.Thread(target=server.stop, args=("DMM1",))
+        stop.start()
+        wait_until(lambda: unread() == 2, "SHUTDOWN was sent")
+        go.touch()
+        stop.join()
+        assert running.result() is True
         with pytest.raises(PeerGoneError, match="it was stopped"):
             waiting.result()
-        assert note.read_text() == "closed"
+        assert note.read_text() == "closed", "once"
         assert events.wait_for("stopped")["exit_code"] == 0
         assert server.status("DMM1").state is State.STOPPED
         with pytest.raises(StateError, match="stopped"):

@@ -43,6 +43,12 @@ def test_what_the_server_does_not_know_goes_to_the_driver() -> None:
     assert dmm.options == {"voltage_v": 2.5, "password": "secret", "verbs": {"READ": {"send": "READ?"}}}
 
 
+def test_what_the_specification_says_is_the_default() -> None:
+    dmm = parse_rig(f"[instruments.DMM1]\n{MULTIMETER}").instruments["DMM1"]
+    assert (dmm.queue, dmm.profile) == ("boost", "spec")
+    assert (dmm.heartbeat_s, dmm.heartbeat_timeout_s) == (1.0, 10.0)
+
+
 def test_a_dump_has_the_form_of_the_file_and_no_secret() -> None:
     tree = dump(parse_rig(BENCH))["instruments"]["DMM1"]
     assert (tree["voltage_v"], tree["restart_tries"], tree["limits"]["memory_mb"]) == (2.5, 10, 500)

@@ -168,13 +168,16 @@ def test_each_size_up_to_the_limit_is_whole() -> None:
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"\xff\xff", b'{"verb":1}', b"\0z123", b'{"params":{}}'])
-def test_malformed_json_gives_an_error_with_the_id_and_the_worker_lives_on(peer: Peer, payload: bytes) -> None:
+def test_malformed_json_gives_an_error_with_the_id_and_the_worker_lives_on(
+    peer: Peer, payload: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     peer.send(MessageType.COMMAND, payload, 99)
     message = peer.receive()
     assert (message.type, message.id) == (MessageType.ERROR, 99)
     error = decode_error(message.payload)
     assert (error.fatal, error.error_code) == (False, codes_of(ProtocolError).worker_code)
     assert error.error_message.startswith("Invalid JSON in command: ")
+    assert "a request cannot be understood" in caplog.text
     assert peer.call("ECHO", {"value": 1.0}).success
 
 
