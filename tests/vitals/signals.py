@@ -35,3 +35,10 @@ def breath(moments: Floats, per_min: float, *, amplitude: float = 0.6, noise: fl
     """Return how far the chest is up, (moments,), percent of the face's height."""
     rng = np.random.default_rng(seed)
     return amplitude * np.sin(2 * np.pi * per_min / 60 * moments) + rng.normal(0, noise, len(moments))
+
+
+def wander(moments: Floats, size: float, seed: int = 1) -> Floats:
+    """Return slow motion that never repeats, (moments,), with about this root mean square."""
+    rng = np.random.default_rng(seed)
+    hz, phase = rng.uniform(0.05, 0.5, 12), rng.uniform(0, 2 * np.pi, 12)
+    return size * np.sin(2 * np.pi * np.outer(moments, hz) + phase).sum(axis=1) / np.sqrt(6)

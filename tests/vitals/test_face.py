@@ -83,6 +83,25 @@ def test_jump_is_caught_up_with(subject: Subject) -> None:
     assert watch.place == place  # nobody else can have come in so fast
 
 
+def test_motion_is_known_without_the_jitter_of_the_cascade(subject: Subject) -> None:
+    watch, turns = FaceWatch(), np.linspace(0, 2, 60)  # 4 s: searched, confirmed, a new pattern
+    away: list[tuple[float, float]] = []
+    for n, turn in enumerate(turns):
+        watch.look(moved(subject, 6 * np.sin(2 * np.pi * turn), 4 * np.sin(4 * np.pi * turn)), n / 15)
+        away.append((watch.moved_x, watch.moved_y))
+    truth = np.column_stack([6 * np.sin(2 * np.pi * turns), 4 * np.sin(4 * np.pi * turns)])
+    assert np.abs(np.array(away) - truth).max() < 0.6
+
+
+def test_a_jump_counts_as_motion_and_somebody_else_does_not(subject: Subject) -> None:
+    watch = FaceWatch()
+    for n, x in enumerate([0, 90, 90, 90]):
+        watch.look(moved(subject, x, 0), n / 10)
+    assert watch.moved_x == pytest.approx(90, abs=6)
+    watch.look(moved(subject, 0, 0), 10.0)
+    assert watch.moved_x == pytest.approx(90, abs=6)
+
+
 def test_opencv_without_the_cascade_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(face_module.cv2, "CascadeClassifier")
     with pytest.raises(DeviceError, match="below 5"):

@@ -79,6 +79,16 @@ def test_pulse_and_breathing_are_right(film: Film, seen: list[VitalsEvent]) -> N
     assert codes_of(seen) == [StatusCode.OK]
 
 
+def test_breathing_is_right_when_the_body_sways() -> None:
+    film = Film(Scenario(name="sways", seconds=31, fps=10, motion_px=8, sway=0.5, seed=7))
+    told = [event for event in core_of(shown(film.pictures(), VitalsMonitor())) if event.breathing]
+    assert told
+    for event in told:
+        assert event.breathing
+        time_s = (event.timestamp_us - START_US) / 1e6
+        assert event.breathing.value == pytest.approx(film.breaths_per_min(time_s, 30), abs=0.5)
+
+
 def test_nothing_is_told_before_its_window_is_full(seen: list[VitalsEvent]) -> None:
     core = core_of(seen)
     assert core[0].timestamp_us - START_US >= 11.9e6

@@ -53,8 +53,7 @@ class ChestMotion:
         """
         if self._anchor is None or self._gone(face, time_s):
             self._begin(frame, face, time_s)
-        anchor = self._anchor
-        if not self._parts or anchor is None:
+        if not self._parts:
             return None
         moved = np.full((2, BLOCKS), np.nan)
         for n, part in enumerate(self._parts):
@@ -64,7 +63,12 @@ class ChestMotion:
                 return None
             self._guess[n] = shift.x, shift.y
             moved[n] = -part.measure_blocks(frame.gray, shift.x, shift.y)
-        return moved * (100 * frame.scale / anchor.size)
+        return moved * (frame.scale * self.percent_per_px)
+
+    @property
+    def percent_per_px(self) -> float:
+        """How much of the face's height a pixel of the frame is, percent; 0 before the first look."""
+        return 100 / self._anchor.size if self._anchor else 0.0
 
     @property
     def weights(self) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ _LEAST_DB, _MOST_DB = -8.0, 12.0  # beyond, more says no more
 _LEAST_BREATH = 0.03
 """Percent of the face's height, root mean square: a head that moves takes the chest along by as much."""
 _MOST_FOR_SIZE = 1.5  # a big move alone is no breath
+_LEFT_OF_SWAY = 0.05  # share of a sway that may be left when it was taken off
+_UNLIKE: Final = 0.05
 
 
 class PulseQuality(NamedTuple):
@@ -52,17 +54,23 @@ def pulse_confidence(quality: PulseQuality) -> float:
     return _logistic(sum(weight * feature for weight, feature in zip(_PULSE, features, strict=True)))
 
 
-def breathing_confidence(*, snr_db: float, contrast_db: float, amplitude: float) -> float:
+def breathing_confidence(
+    *, snr_db: float, contrast_db: float, amplitude: float, sway: float = 0.0, like_head: float = 0.0
+) -> float:
     """Return the confidence of a breathing rate, 0 to 1.
 
     Args:
         snr_db: How much breathing and its overtone stand out among everything from 0.05 to 2 Hz.
         contrast_db: How much its line stands out among its neighbours.
-        amplitude: Of the chest's motion, root mean square, percent of the face's height.
+        amplitude: Of the chest's own motion, root mean square, percent of the face's height.
+        sway: How much motion was taken off because it is the head's, the same.
+        like_head: How much of what is left at this rate goes with a head that moves more, 0 to 1: a chest that
+            follows the head late, and not a breath that happens to be as fast.
     """
-    size = min(8.0 * math.log(max(amplitude, 1e-9) / _LEAST_BREATH), _MOST_FOR_SIZE)
+    least = _LEAST_BREATH + _LEFT_OF_SWAY * sway
+    size = min(8.0 * math.log(max(amplitude, 1e-9) / least), _MOST_FOR_SIZE)
     contrast = 0.35 * (min(max(contrast_db, _LEAST_DB), 10.0) - 5.0)
-    return _logistic(0.8 * (_clipped(snr_db) - 5.5) + contrast + size)
+    return _logistic(0.8 * (_clipped(snr_db) - 5.5) + contrast + size) * min(1.0, (1.0 - like_head) / _UNLIKE)
 
 
 def _clipped(level_db: float) -> float:

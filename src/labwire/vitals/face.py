@@ -56,6 +56,9 @@ class FaceWatch:
         """How many faces were in the picture when it was last searched."""
         self.place = 0
         """Rises when the face is not known to be the one that was followed before."""
+        self.moved_x = self.moved_y = 0.0
+        """How far the face has moved right and down, pixels, as its pattern tells: `face` is pulled along by the
+        cascade's boxes, which jitter."""
         self._cascade = _load_cascade()
         self._pattern: PatchShift | None = None
         self._anchor: Face | None = None
@@ -94,6 +97,7 @@ class FaceWatch:
             return False
         x = self._anchor.centre_x + shift.x * frame.scale
         y = self._anchor.centre_y + shift.y * frame.scale
+        self._move(x - self.face.centre_x, y - self.face.centre_y)
         self.face = Face(x, y, self.face.size)
         return 0 <= x < frame.width and 0 <= y < frame.height
 
@@ -132,7 +136,10 @@ class FaceWatch:
         new = max(found, key=lambda face: face.size) if old is None else min(found, key=lambda face: _apart(face, old))
         if old is None or _apart(new, old) > _JUMP * old.size or abs(new.size - old.size) > _JUMP * old.size:
             self.face, self._pattern = new, None
-            self.place += not self._is_known(new, time_s)
+            if self._last and self._is_known(new, time_s):
+                self._move(new.centre_x - self._last[0].centre_x, new.centre_y - self._last[0].centre_y)
+            else:
+                self.place += 1
             return
         # The cascade's boxes jitter by some percent; the pattern does not.
         pulled = Face(*(was + _PULL * (now - was) for was, now in zip(old, new, strict=True)))
@@ -143,6 +150,9 @@ class FaceWatch:
                 self._anchor.centre_y + pulled.centre_y - old.centre_y,
                 pulled.size,
             )
+
+    def _move(self, right: float, down: float) -> None:
+        self.moved_x, self.moved_y = self.moved_x + right, self.moved_y + down
 
     def _is_known(self, face: Face, time_s: float) -> bool:
         """Tell whether a face may be the one that was followed a moment ago and moved fast."""

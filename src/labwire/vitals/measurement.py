@@ -103,7 +103,8 @@ class Measurement:
             self._chest_restarts = self.chest.restarts
             self.breathing.reset()
         if moved is not None:
-            self._traces = self.breathing.add(time_s, moved, self.chest.weights)
+            head = -self.faces.moved_x * self.chest.percent_per_px, -self.faces.moved_y * self.chest.percent_per_px
+            self._traces = self.breathing.add(time_s, moved, self.chest.weights, head)
 
     def _pulse(self, time_s: float) -> PulseEstimate | None:
         estimate = self.pulse.estimate(time_s)

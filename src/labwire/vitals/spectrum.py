@@ -97,6 +97,17 @@ class Spectrum:
         inside = np.abs(self._hz - hz) <= self._width_hz
         return np.fft.rfft(flat * self._taper, self._size)[..., inside]
 
+    def drifts(self, power: Floats, hz: float) -> bool:
+        """Tell whether a line is the edge of something slower than what is looked for."""
+        at = round(hz / self._step_hz)
+        return at == self._first and bool(power[at - 1] > power[at])
+
+    def coherence(self, one: NDArray[Any], other: NDArray[Any], hz: float) -> float:
+        """Return how much of one wave goes with another near a rate, in whatever phase, 0 to 1."""
+        first, second = self.near(one, hz), self.near(other, hz)
+        powers = float((np.abs(first) ** 2).sum()) * float((np.abs(second) ** 2).sum())
+        return float(np.abs(np.vdot(second, first)) ** 2) / max(powers, 1e-30)
+
     def snr_db(self, power: Floats, hz: float) -> float:
         """Return how much a line and its overtone stand out, in dB."""
         near = np.abs(self._hz - hz) <= self._width_hz
