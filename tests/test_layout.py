@@ -34,6 +34,7 @@ ALL_EXTRA = [
     "labwire.vitals.rate_fit",
     "labwire.vitals.skin",
     "labwire.vitals.spectrum",
+    "labwire.vitals.sway",
 ]
 
 MODULES = sorted(
