@@ -105,17 +105,17 @@ def export_apart(order: ExportOrder, report: Report, cancelled: Cancelled) -> Ex
 
 
 def _lines(fd: int, cancelled: Cancelled) -> Iterator[bytes]:
-    waiting = b""
+    lines, waiting = list[bytes](), b""
     while True:
         if cancelled():
             raise CancelledError("the export was cancelled")
-        if not select.select([fd], [], [], _LOOK_S)[0]:
-            continue
-        data = os.read(fd, 1 << 16)
-        if not data:
-            return
-        *lines, waiting = (waiting + data).split(b"\n")
-        yield from lines
+        if lines:  # one by one: many may be there at once, and what one says may be answered by a cancel
+            yield lines.pop(0)
+        elif select.select([fd], [], [], _LOOK_S)[0]:
+            data = os.read(fd, 1 << 16)
+            if not data:
+                return
+            *lines, waiting = (waiting + data).split(b"\n")
 
 
 def _pack(out: Path, target: Path, report: Report, cancelled: Cancelled) -> None:
