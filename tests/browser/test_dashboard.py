@@ -232,6 +232,11 @@ def look_into_a_session(page: Any) -> None:
     page.get_by_role("img", name="Timeline of").wait_for()
     page.get_by_role("button", name="here").click()  # the mark: the cursor goes there
     page.get_by_role("application", name="Plot of pupil").wait_for()
+    plot = page.get_by_role("region", name="Plot")
+    plot.get_by_label("Field").select_option("confidence")
+    page.get_by_role("application", name="Plot of pupil.0.2d confidence").wait_for()
+    plot.get_by_label("Topic").select_option("camera.world")
+    page.get_by_role("application", name="Plot of camera.world").wait_for()
     picture = page.get_by_role("img", name="frame.world at")
     wait_until(lambda: picture.evaluate("image => image.naturalWidth") == 640)
     page.get_by_role("slider").press("End")
@@ -291,7 +296,7 @@ def test_keys_and_help(page: Any) -> None:
     help_.get_by_text("Start recording").wait_for()
     help_.get_by_label("Your name").fill("Ada")
     help_.get_by_label("Colours").select_option("dark")
-    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    wait_until(lambda: page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark")
     help_.get_by_label("Colours").select_option("auto")
     page.keyboard.press("Escape")
     help_.wait_for(state="detached")
@@ -440,9 +445,14 @@ def test_memory_stays_where_it_is(page: Any, soak: Callable[[int, int], int]) ->
     walk(soak(24, 250))  # until the engine has compiled what it will
     before = heap_bytes()
     walk(soak(24, 500))
-    after = heap_bytes()
-    print(json.dumps({"heap_before_bytes": before, "heap_after_bytes": after}))
-    assert after < 1.1 * before + soak(1_000_000, 0)
+    heaps = [heap_bytes()]
+
+    def is_back() -> bool:
+        heaps.append(heap_bytes())  # what was live when it was looked at may have been more, or less
+        return heaps[-1] < 1.1 * before + soak(1_000_000, 0)
+
+    wait_until(is_back, "the memory is free again")
+    print(json.dumps({"heap_before_bytes": before, "heap_after_bytes": heaps}))
 
 
 def test_the_first_paint_is_quick_and_nothing_comes_from_outside(page: Any, demo_rig: RunningRig) -> None:

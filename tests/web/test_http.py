@@ -116,7 +116,7 @@ def test_long_work_is_a_job(url: str) -> None:
 
 
 def test_a_job_is_cancelled(url: str) -> None:
-    commands = [{"name": "web_SLOW1", "verb": "SLEEP", "params": {"seconds": 0.03}}] * 200
+    commands = [{"name": "web_SLOW1", "verb": "SLEEP", "params": {"seconds": 0.1}}] * 200
     started = post(url, "/api/instruments/run", {"commands": commands, "stop_on_error": False})
     assert started.status == 202, started.body
     path = started.headers["location"]
@@ -136,9 +136,9 @@ def test_notify_and_publish_reach_the_bus(web_rig: RunningRig, url: str) -> None
 def test_for_machines(url: str) -> None:
     assert get(url, "/health").json == {"status": "ok"}
     wait_until(lambda: get(url, "/ready").status == 200)
+    wait_until(lambda: re.search(rb"^labwire_bus_messages_total \d", get(url, "/metrics").body, re.MULTILINE))
     text = get(url, "/metrics").body.decode()
     assert "labwire_up 1.0" in text
-    assert re.search(r"^labwire_bus_messages_total \d", text, re.MULTILINE)
     assert 'labwire_actor_running{actor="eyes"} 1.0' in text
     assert 'labwire_instrument_failed_total{instrument="web_DMM1"} 0.0' in text
     assert "labwire_recording_dropped_total 0.0" in text, "zero from the start"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labwire.errors import UsageError
-from labwire.web.series import MAX_POINTS, Series, read_path, value_at
+from labwire.web.series import MAX_POINTS, Series, fields_of, read_path, value_at
 
 
 def points_of(series: Series) -> list[tuple[float, float]]:
@@ -89,3 +89,15 @@ def test_fields_by_path(field: str, value: float | None) -> None:
 def test_what_is_no_path(field: str) -> None:
     with pytest.raises(UsageError):
         read_path(field)
+
+
+def test_the_numbers_of_a_payload() -> None:
+    payload = {
+        "a": 1,
+        "b": {"c": [1.5, True, "x"], "d": {"e": {"f": {"g": 1}}}},
+        "long": list(range(50)),
+        "n.m": 1,
+        7: 2,
+    }
+    assert list(fields_of(payload)) == ["a", "b.c.0", "b.c.1"]
+    assert all(value_at(payload, read_path(field)) is not None for field in fields_of(payload))

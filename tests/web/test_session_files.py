@@ -52,10 +52,22 @@ def test_a_field_over_time(url: str, session: str) -> None:
     assert all(value > 0 for value in trace["values"])
 
 
+def test_which_fields_a_topic_has(url: str, session: str) -> None:
+    fields = ask(url, "fields", session, topic="pupil.0.2d").json["fields"]
+    assert {"diameter", "confidence", "norm_pos.0", "norm_pos.1", "ellipse.center.0"} <= set(fields)
+    assert not {"topic", "method", "norm_pos"} & set(fields), "only numbers can be drawn"
+    for field in fields:
+        assert ask(url, "series", session, topic="pupil.0.2d", field=field).status == 200
+
+
 def test_a_long_session_is_looked_through_by_a_process_of_its_own(web_rig: RunningRig, url: str, session: str) -> None:
     with web_rig.connect() as rig:
         files = SessionFiles(rig, long_messages=0)
-        for what, query in (("activity", {}), ("series", {"topic": "pupil.0.2d", "field": "diameter"})):
+        for what, query in (
+            ("activity", {}),
+            ("fields", {"topic": "pupil.0.2d"}),
+            ("series", {"topic": "pupil.0.2d", "field": "diameter"}),
+        ):
             found = files.handle(what, {"session": session, **query})
             assert json.loads(found.body) == ask(url, what, session, **query).json
         with pytest.raises(NotFoundError, match="no topic 'nothing'"):
@@ -95,6 +107,8 @@ def test_a_file_as_it_is(web_rig: RunningRig, url: str, session: str) -> None:
         ("file", {"name": "/etc/passwd"}, 404),
         ("series", {"topic": "nothing", "field": "a"}, 404),
         ("series", {"topic": "", "field": "a"}, 404),
+        ("fields", {"topic": "nothing"}, 404),
+        ("fields", {"topic": "pupil.0.2d", "field": "a"}, 400),
         ("series", {"topic": "pupil.0.2d", "field": ""}, 400),
         ("picture", {"topic": "pupil.0.2d", "time_s": "1"}, 404),
         ("overview", {"more": "1"}, 400),

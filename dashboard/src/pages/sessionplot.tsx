@@ -5,31 +5,54 @@ import uPlot from "uplot";
 import { get, Problem } from "../api";
 import { axis, Chart, colour } from "../chart";
 import { figure } from "../format";
-import { Button, Card, Empty, Field, Select, toast } from "../ui";
+import { Card, Empty, Select } from "../ui";
 
 interface Trace {
   times_s: number[];
   values: (number | null)[];
 }
 
+/** What is drawn of a topic before somebody has chosen: pupils have a diameter, and few want to see a counter. */
+const FIRST = ["diameter", "confidence", "norm_pos.0"];
+const LAST = new Set(["timestamp", "seq", "index", "id"]);
+
+function firstOf(fields: readonly string[], before: string): string {
+  return [before, ...FIRST].find((one) => fields.includes(one)) ?? fields.find((one) => !LAST.has(one)) ?? fields[0] ?? "";
+}
+
 export function SessionPlot({ name, topics, cursor }: { name: string; topics: string[]; cursor: Signal<number> }) {
   const topic = useSignal(topics.find((one) => one.startsWith("pupil.")) ?? topics[0] ?? "");
-  const field = useSignal(topic.value.startsWith("pupil.") ? "diameter" : "");
+  const fields = useSignal<string[] | null>(null);
+  const field = useSignal("");
   const trace = useSignal<Trace | null>(null);
+  const failure = useSignal("");
   const plot = useRef<uPlot | null>(null);
   const line = useRef(cursor);
   line.current = cursor;
-  async function load(): Promise<void> {
-    if (!topic.value || !field.value) return;
+  /** Ask; an answer that comes when something else has been chosen counts no more. */
+  async function ask<T>(what: string, query: Record<string, string>): Promise<T | null> {
+    const still = () => query.topic === topic.peek() && (query.field ?? field.peek()) === field.peek();
     try {
-      trace.value = await get<Trace>("session/series", { session: name, topic: topic.value, field: field.value });
-      if (!trace.value.times_s.length) toast(`${topic.value} has no number called ${field.value}`, "bad");
+      const found = await get<T>(`session/${what}`, { session: name, ...query });
+      return still() ? found : null;
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      toast(error.message, "bad");
+      if (still()) [failure.value, trace.value] = [error.message, null];
+      return null;
     }
   }
-  useEffect(() => void load(), [name]);
+  async function draw(chosen: string): Promise<void> {
+    [field.value, failure.value] = [chosen, ""];
+    if (chosen) trace.value = (await ask<Trace>("series", { topic: topic.value, field: chosen })) ?? trace.peek();
+  }
+  async function chooseTopic(chosen: string): Promise<void> {
+    [topic.value, fields.value, trace.value, failure.value] = [chosen, null, null, ""];
+    const found = chosen ? await ask<{ fields: string[] }>("fields", { topic: chosen }) : null;
+    if (!found) return;
+    fields.value = found.fields;
+    await draw(firstOf(found.fields, field.peek()));
+  }
+  useEffect(() => void chooseTopic(topic.peek()), [name]);
   useSignalEffect(() => {
     void cursor.value;
     plot.current?.redraw(false, false);
@@ -65,10 +88,10 @@ export function SessionPlot({ name, topics, cursor }: { name: string; topics: st
   return (
     <Card title="Plot">
       <div class="row">
-        <Select label="Topic" value={topic.value} options={topics} onChange={(value) => (topic.value = value)} />
-        <Field inline label="Field" value={field} placeholder="norm_pos.0" />
-        <Button onClick={load}>Draw</Button>
+        <Select label="Topic" value={topic.value} options={topics} onChange={(value) => void chooseTopic(value)} />
+        {fields.value && fields.value.length > 0 && <Select label="Field" value={field.value} options={fields.value} onChange={(value) => void draw(value)} />}
       </div>
+      {failure.value && <p class="error">{failure.value}</p>}
       {data?.times_s.length ? (
         <Chart
           options={options}
@@ -83,8 +106,10 @@ export function SessionPlot({ name, topics, cursor }: { name: string; topics: st
             };
           }}
         />
+      ) : fields.value?.length === 0 ? (
+        <Empty title="Nothing to draw">This topic has no numbers.</Empty>
       ) : (
-        <Empty title="Nothing drawn">Choose a topic and name one of its fields.</Empty>
+        !failure.value && <Empty title={trace.value ? "This field has no numbers" : "Looking through the session…"} />
       )}
     </Card>
   );

@@ -30,7 +30,7 @@ from labwire.web.exports import ExportReady, ExportRequest
 from labwire.web.jobs import JobStatus
 from labwire.web.routes import ALWAYS, Route, arguments_of, routes
 from labwire.web.session_files import SessionView
-from labwire.web.session_work import Activity, Trace
+from labwire.web.session_work import Activity, Fields, Trace
 
 Tree = dict[str, Any]
 
@@ -72,7 +72,7 @@ def openapi() -> Tree:
 
 
 def _kinds(rows: Iterable[Route]) -> list[Any]:
-    kinds: list[Any] = [Problem, JobStatus, NotifyRequest, PublishRequest, Sent, SessionView, Activity, Trace]
+    kinds: list[Any] = [Problem, JobStatus, NotifyRequest, PublishRequest, Sent, SessionView, Activity, Fields, Trace]
     kinds += [ExportRequest, ExportProgress, ExportReady]
     for route in rows:
         row = route.operation
@@ -196,6 +196,7 @@ def _of_sessions() -> dict[str, Tree]:
     rows: list[tuple[str, str, dict[str, Tree], Tree]] = [
         ("overview", "Tell what is in a session.", {}, _json(_ref("SessionView"))),
         ("activity", "Tell when what came.", {}, _json(_ref("Activity"))),
+        ("fields", "Tell which numbers a topic has.", {"topic": _TEXT}, _json(_ref("Fields"))),
         ("series", "Return a field over time.", {"topic": _TEXT, "field": _TEXT}, _json(_ref("Trace"))),
         ("picture", "Return the picture of a moment.", {"topic": _TEXT, "time_s": number}, {"image/jpeg": {}}),
         ("file", "Return one of its files.", {"name": _TEXT}, {"application/octet-stream": {}}),

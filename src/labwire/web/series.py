@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from labwire.errors import UsageError
@@ -11,6 +11,7 @@ from labwire.errors import UsageError
 MAX_POINTS = 20_000
 """Points that wait for a reader, per series; older ones are dropped and counted."""
 _DEEPEST = 8
+_FIELDS_DEPTH, _SHORT_LIST = 4, 4
 
 
 def read_path(field: str) -> tuple[str, ...]:
@@ -38,6 +39,22 @@ def value_at(payload: Mapping[Any, Any], steps: Sequence[str]) -> float | None:
         else:
             return None
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def fields_of(value: object, path: str = "") -> Iterator[str]:
+    """Yield the paths to the numbers in a payload; long lists are left out."""
+    depth = path.count(".") + 1 if path else 0
+    if isinstance(value, (int, float)):  # true and false as well: they can be drawn
+        yield path
+    elif depth >= _FIELDS_DEPTH:
+        return
+    elif isinstance(value, dict):
+        for key, inner in cast("dict[Any, Any]", value).items():
+            if isinstance(key, str) and key and "." not in key:  # a path to others cannot be written
+                yield from fields_of(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, (list, tuple)) and path and len(cast("list[Any]", value)) <= _SHORT_LIST:
+        for at, inner in enumerate(cast("list[Any]", value)):
+            yield from fields_of(inner, f"{path}.{at}")
 
 
 class Series:

@@ -19,7 +19,7 @@ from labwire.web.session_work import SessionOrder, look_through, look_through_ap
 
 LONG_MESSAGES = 50_000
 """From here on a log is read by a process of its own: it would hold up the live path for longer than that takes."""
-WHAT = ("overview", "activity", "series", "picture", "file")
+WHAT = ("overview", "activity", "fields", "series", "picture", "file")
 MAX_READERS = 4
 """Requests at a time that read a whole log."""
 _KNOWN_S = 5.0
@@ -69,6 +69,8 @@ class SessionFiles:
         match what, sorted(given):
             case "activity", []:
                 return self._look_through(SessionOrder(str(folder)))
+            case "fields", ["topic"]:
+                return self._look_through(SessionOrder(str(folder), given["topic"]))
             case "series", ["field", "topic"]:
                 return self._look_through(SessionOrder(str(folder), given["topic"], given["field"]))
             case "overview", []:

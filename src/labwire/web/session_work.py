@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import msgspec
 from labwire.errors import InternalError, LabwireError, NotFoundError, TooLargeError, error_from_name
 from labwire.sessions.reading.session_reader import Session, open_session
 from labwire.web.apart import begin_apart, give_way
-from labwire.web.series import Series, read_path, value_at
+from labwire.web.series import Series, fields_of, read_path, value_at
 from labwire.wire.rpc_message import ErrorReport
 
 MAX_MESSAGES = 5_000_000
 """Of a log that is read from end to end for a picture of it."""
 MAX_POINTS = 5000
+_FIELDS_OF = 20
+"""Messages of a topic that are asked which fields it has."""
 _BINS = 240
 
 
@@ -35,22 +38,32 @@ class Trace(msgspec.Struct, frozen=True):
     values: list[float]
 
 
+class Fields(msgspec.Struct, frozen=True):
+    """What of a topic can be drawn."""
+
+    fields: list[str]
+    """Paths to its numbers."""
+
+
 class SessionOrder(msgspec.Struct, frozen=True):
-    """What is asked of a session: a field of a topic over time; without a topic, when what came."""
+    """What is asked of a session.
+
+    A field of a topic over time; without a field, which fields it has; without a topic, when what came.
+    """
 
     folder: str
     topic: str | None = None
-    field: str = ""
+    field: str | None = None
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What came of it: an `Activity` or a `Trace`, or why there is none."""
+    """What came of it: an `Activity`, a `Trace` or `Fields`, or why there is none."""
 
     found: msgspec.Raw = msgspec.Raw(b"null")
     failure: ErrorReport | None = None
 
 
-def look_through(session: Session, order: SessionOrder) -> Activity | Trace:
+def look_through(session: Session, order: SessionOrder) -> Activity | Trace | Fields:
     """Read the whole log of a session.
 
     Raises:
@@ -58,7 +71,12 @@ def look_through(session: Session, order: SessionOrder) -> Activity | Trace:
         UsageError: The field has no name.
         TooLargeError: It is too long.
     """
-    return _activity(session) if order.topic is None else _series(session, order.topic, order.field)
+    _check_length(session)
+    if order.topic is None:
+        return _activity(session)
+    if order.topic not in session.topics:
+        raise NotFoundError(f"this session has no topic {order.topic[:80]!r}")
+    return _fields(session, order.topic) if order.field is None else _series(session, order.topic, order.field)
 
 
 def look_through_apart(order: SessionOrder) -> bytes:
@@ -80,7 +98,6 @@ def look_through_apart(order: SessionOrder) -> bytes:
 
 
 def _activity(session: Session) -> Activity:
-    _check_length(session)
     bin_s = max(session.duration_s, 1e-3) / _BINS
     topics = {topic: [0] * _BINS for topic in session.topics}
     for message in session.messages():
@@ -94,10 +111,13 @@ def _activity(session: Session) -> Activity:
     return Activity(bin_s, topics)
 
 
+def _fields(session: Session, topic: str) -> Fields:
+    messages = (message for message in session.messages(topic) if message.topic == topic)
+    first = itertools.islice(messages, _FIELDS_OF)
+    return Fields(list(dict.fromkeys(field for message in first for field in fields_of(message.payload))))
+
+
 def _series(session: Session, topic: str, field: str) -> Trace:
-    _check_length(session)
-    if topic not in session.topics:
-        raise NotFoundError(f"this session has no topic {topic[:80]!r}")
     steps, series = read_path(field), Series(2 * max(session.duration_s, 1e-3) / MAX_POINTS)
     for message in session.messages(topic):
         if message.topic == topic and (value := value_at(message.payload, steps)) is not None:
