@@ -14,7 +14,16 @@ from labwire.bus.publisher import Publisher
 from labwire.testing.waiting import LIMIT_S, wait_until
 from tests.ports import HIGHEST, LOWEST
 
-__all__ = ["LIMIT_S", "KeepingContext", "PublisherSide", "SubscriberSide", "own_context", "unpack", "wait_until"]
+__all__ = [
+    "LIMIT_S",
+    "KeepingContext",
+    "PublisherSide",
+    "SubscriberSide",
+    "bind_again",
+    "own_context",
+    "unpack",
+    "wait_until",
+]
 
 
 class KeepingContext(zmq.Context[Any]):
@@ -52,6 +61,21 @@ def unpack(part: bytes) -> Any:
 def _bound(socket: zmq.Socket[Any]) -> str:
     # On a port that is still free when a test ends this hub and lets another one listen there.
     return f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1', LOWEST, HIGHEST)}"
+
+
+def bind_again(socket: zmq.Socket[Any], url: str) -> None:
+    """Listen where a socket listened that has just been closed; libzmq lets the port go a moment later."""
+
+    def is_bound() -> bool:
+        try:
+            socket.bind(url)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EADDRINUSE:
+                raise
+            return False
+        return True
+
+    wait_until(is_bound, f"{url} is free")
 
 
 class PublisherSide:

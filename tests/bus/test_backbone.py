@@ -13,6 +13,7 @@ from labwire.bus.backbone import Backbone
 from labwire.errors import PortTakenError, ResourceError
 from tests.bus.fake_hub import own_context
 from tests.bus.hub_parts import Hub, receive, running_hub
+from tests.ports import lasting_port
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,7 @@ def test_a_late_joiner_gets_what_is_sent_after_it_came(hub: Hub) -> None:
 
 
 def test_peers_may_come_before_the_hub() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = lasting_port()
     with own_context() as peers:
         reader = peers.socket(zmq.SUB)
         reader.subscribe(b"x")

@@ -7,6 +7,7 @@ from typing import Any
 import zmq
 
 from labwire.bus.backbone import MONITOR_INPROC, Backbone
+from tests.bus.fake_hub import LIMIT_S
 
 
 def test_reports_that_nobody_reads_hold_up_nothing() -> None:
@@ -29,6 +30,6 @@ def test_reports_that_nobody_reads_hold_up_nothing() -> None:
 def connected_reader(port: int, reports: zmq.Socket[Any]) -> zmq.Socket[Any]:
     reader = zmq.Context().socket(zmq.SUB)
     reader.connect(f"tcp://127.0.0.1:{port}")
-    assert reports.poll(5000)
+    assert reports.poll(int(LIMIT_S * 1000))
     reports.recv_multipart()
     return reader

@@ -27,6 +27,10 @@ def hub(shared: Hub) -> Hub:
     return shared
 
 
+STEPS_S = (0.03, 0.3, 3.0)
+"""Between moments of a test: a machine that was too busy for short ones is given longer ones."""
+
+
 def delay(hub: Hub, subject: str, delay_s: Any, *raw: bytes, **more: Any) -> float:
     """Send a delayed notification; return when it may come at the earliest, on the monotonic clock."""
     asked_s = time.monotonic()
@@ -85,22 +89,30 @@ def test_the_request_itself_is_seen_too(hub: Hub) -> None:
 
 
 def test_order_is_by_time_and_raw_parts_come_along(hub: Hub) -> None:
-    subscriber = hub.subscriber(b"notify.")
-    for number in (3, 1, 2):
-        delay(hub, f"d{number}", 0.03 * number, b"raw%d" % number, b"")
-    assert receive(subscriber, 3) == [
-        [b"notify.d%d" % n, pack({"subject": f"d{n}"}), b"raw%d" % n, b""] for n in (1, 2, 3)
-    ]
+    subscriber, came = hub.subscriber(b"notify."), list[list[bytes]]()
+    for step_s in STEPS_S:
+        due_s = {number: delay(hub, f"d{number}", step_s * number, b"raw%d" % number, b"") for number in (3, 1, 2)}
+        asked_within_a_step = time.monotonic() < due_s[3] - 2 * step_s
+        came = receive(subscriber, 3)
+        if asked_within_a_step:  # so that the third, which was asked for first, is due last
+            break
+    assert came == [[b"notify.d%d" % n, pack({"subject": f"d{n}"}), b"raw%d" % n, b""] for n in (1, 2, 3)]
     subscriber.close()
 
 
 def test_a_newer_one_replaces_an_older_one(hub: Hub) -> None:
     subscriber = hub.subscriber(b"notify.")
-    delay(hub, "d", 0.02, n=1)
-    earliest_s = delay(hub, "d", 0.06, n=2)
-    ((_, payload),) = receive(subscriber, 1)
-    assert unpack(payload)["n"] == 2
-    assert time.monotonic() >= earliest_s
+    for step_s in STEPS_S:
+        first_due_s = delay(hub, "d", step_s, n=1)
+        earliest_s = delay(hub, "d", 3 * step_s, n=2)
+        replaced_in_time = time.monotonic() < first_due_s
+        while unpack(receive(subscriber, 1)[0][1])["n"] != 2:
+            assert not replaced_in_time
+        assert time.monotonic() >= earliest_s
+        if replaced_in_time:
+            break
+    else:
+        pytest.fail("this machine is too busy")
     delay(hub, "d", 3600, n=3)
     delay(hub, "d", 0, n=4)
     ((_, payload),) = receive(subscriber, 1)
@@ -113,11 +125,11 @@ def test_what_is_taken_back_does_not_come(hub: Hub, soak: Callable[[int, int], i
     subscriber = hub.subscriber(b"notify.")
     taken_back: set[int] = set()
     for number in range(soak(50, 2000)):
-        earliest_s = delay(hub, "d", 0.002, n=number)
+        earliest_s = delay(hub, "d", 0.5 if number % 10 == 0 else 0.002, n=number)
         assert hub.ask(b"delayed_notify.cancel", pack({"subject": "d"})) == "Message forwarded."
         if time.monotonic() < earliest_s:
             taken_back.add(number)
-    delay(hub, "end", 0.01)
+    delay(hub, "end", 0.6)
     came: set[int] = set()
     while (parts := receive(subscriber, 1)[0])[0] != b"notify.end":
         came.add(unpack(parts[1])["n"])
@@ -172,8 +184,8 @@ def test_garbage_is_counted_told_and_harms_nobody(hub: Hub) -> None:
         publisher.send_multipart(parts)
     publisher.send_multipart([b"delayed_notify.x"])
     publisher.send_multipart([b"delayed_notify.cancel"])
-    wait_until(lambda: hub.inlet.counters.malformed == before + 2 * len(garbage) + 2, "all counted")
-    assert len(hub.warnings) - told == 2 * len(garbage) + 2
+    wait_until(lambda: len(hub.warnings) - told == 2 * len(garbage) + 2, "all told")
+    assert hub.inlet.counters.malformed - before == 2 * len(garbage) + 2
     assert "delay" in hub.warnings[-3]
     hub.ask(b"delayed_notify.cancel", pack({"subject": "nothing waits under this"}))
     wait_until(lambda: hub.inlet.counters.delayed_pending == 0, "that nothing waits")

@@ -9,7 +9,7 @@ import zmq
 
 from labwire.bus.publisher import Publisher
 from labwire.errors import StateError, UsageError
-from tests.bus.fake_hub import LIMIT_S, PublisherSide, own_context, unpack, wait_until
+from tests.bus.fake_hub import LIMIT_S, PublisherSide, bind_again, own_context, unpack, wait_until
 
 
 @pytest.fixture
@@ -175,16 +175,20 @@ class _InterruptedSocket:
 @pytest.mark.parametrize("parts", [0, 1, 2])
 @pytest.mark.parametrize("road", ["_pub", "_push"])
 def test_ctrl_c_inside_a_message_does_not_tear_the_next(
-    publisher: Publisher, hub: PublisherSide, parts: int, road: str
+    context: zmq.Context[Any], hub: PublisherSide, parts: int, road: str
 ) -> None:
-    send, recv = (publisher.publish, hub.recv) if road == "_pub" else (publisher.notify_raw, hub.pulled)
-    send("before", {})
-    setattr(publisher, road, _InterruptedSocket(getattr(publisher, road), parts))
-    with pytest.raises(_Interrupt):
-        send("interrupted", {}, [b"raw"])
-    hub.meet(publisher)
-    send("after", {})
-    assert [recv()[0], recv()[0]] == [b"before", b"after"]
+    with Publisher(hub.pub_url, hub.push_url, context=context, block_s=LIMIT_S) as publisher:
+        hub.meet(publisher)
+        send, recv = (publisher.publish, hub.recv) if road == "_pub" else (publisher.notify_raw, hub.pulled)
+        send("first", {})
+        assert recv()[0] == b"first"  # so that this road is there as well
+        send("before", {})
+        setattr(publisher, road, _InterruptedSocket(getattr(publisher, road), parts))
+        with pytest.raises(_Interrupt):
+            send("interrupted", {}, [b"raw"])
+        hub.meet(publisher)
+        send("after", {})
+        assert [recv()[0], recv()[0]] == [b"before", b"after"]
 
 
 def test_what_is_published_before_the_hub_is_there_is_counted(context: zmq.Context[Any]) -> None:
@@ -202,7 +206,7 @@ def test_a_hub_that_went_away_is_noticed_and_found_again(context: zmq.Context[An
         wait_until(lambda: not publisher.statistics().connected)
         wait_until(lambda: not publisher.publish("void", {}), "the publisher's notice")
         with context.socket(zmq.XSUB) as again:
-            again.bind(hub.pub_url)
+            bind_again(again, hub.pub_url)
             again.send(b"\x01")
             wait_until(lambda: not again.poll(1) and publisher.publish("back", {}), "the reconnection")
             assert again.poll(int(LIMIT_S * 1000))
