@@ -1,5 +1,8 @@
 """Heart rate variability from the beats of a pulse wave.
 
+Noise moves beats, and whatever moves beats looks like variability. But each part of the face has a noise of its own, so
+what differs between intervals is taken from two parts at a time: their product has no noise in it on average.
+
 Definitions: Task Force of the ESC and NASPE, "Heart rate variability: standards of measurement" (Circulation 1996);
 the stress index after Baevsky and Chernikova (2017).
 """
@@ -28,34 +31,42 @@ _LEAST_SHARE: Final = 0.85
 _NO_SNR_DB, _LEAST_SNR_DB, _FULL_SNR_DB = 12.0, 14.5, 17.0  # noise moves beats: below, it is most of what differs
 _BIN_S: Final = 0.05  # of Baevsky's histogram
 _AROUND: Final = 5
+_SAME_BEAT: Final = 0.2  # of an interval: a part's beat that is further away is another one
+_LEAST_REAL: Final = 0.25  # share of what differs that must be more than noise
 
 
-def hrv_of(wave: NDArray[Any], rate_hz: float, bpm: float, snr_db: float) -> Hrv | None:
+def hrv_of(waves: NDArray[Any], rate_hz: float, bpm: float, snr_db: float) -> Hrv | None:
     """Return the variability of a pulse wave; None if its beats cannot be told well enough.
 
     Args:
-        wave: 60 s of it.
+        waves: 60 s of it, (parts + 1, samples): of the whole face, then of its parts, at least two.
         rate_hz: Samples per second.
         bpm: The mean pulse in it.
         snr_db: How much it stands out.
     """
     if snr_db < _LEAST_SNR_DB:
         return None
-    beats_s = beat_times(wave, rate_hz, bpm)
+    beats_s = beat_times(waves[0], rate_hz, bpm)
     intervals = np.diff(beats_s)
     if len(intervals) < _LEAST_BEATS:
         return None
-    good = _plausible(intervals)
+    parts_s, found = _same_beats([beat_times(wave, rate_hz, bpm) for wave in waves[1:]], beats_s, _SAME_BEAT * 60 / bpm)
+    good = _plausible(intervals) & found[1:] & found[:-1]
     share = float(good.mean())
     if share < _LEAST_SHARE:
         return None
-    kept = intervals[good]
+    of_parts = np.diff(parts_s)
     both = good[1:] & good[:-1]
-    steps = np.diff(intervals)[both]
+    steps = _real_rms(np.diff(of_parts)[:, both], np.diff(intervals)[both])
+    kept = intervals[good]
+    centred = of_parts[:, good] - of_parts[:, good].mean(axis=1, keepdims=True)
+    spread = _real_rms(centred, kept - kept.mean())
+    if steps is None or spread is None:
+        return None
     return Hrv(
-        rmssd=float(np.sqrt((steps**2).mean())) * 1e3,
+        rmssd=steps * 1e3,
         mean_nn=float(kept.mean()) * 1e3,
-        sdnn=float(kept.std(ddof=1)) * 1e3,
+        sdnn=spread * (len(kept) / (len(kept) - 1)) ** 0.5 * 1e3,
         baevsky=_stress_index(kept),
         confidence=share * min(1.0, (snr_db - _NO_SNR_DB) / (_FULL_SNR_DB - _NO_SNR_DB)),
     )
@@ -74,7 +85,10 @@ def beat_times(wave: NDArray[Any], rate_hz: float, bpm: float) -> Floats:
                 taken[-1] = peak
         else:
             taken.append(peak)
-    return np.array(taken, float) / (rate_hz * _FINER)
+    at = np.array(taken, int)
+    before, here, after = fine[at - 1], fine[at], fine[at + 1]
+    # The vertex of the parabola through three points; a peak is higher than what is before it.
+    return (at + 0.5 * (before - after) / (before - 2 * here + after)) / (rate_hz * _FINER)
 
 
 def _band_passed(wave: NDArray[Any], rate_hz: float, hz: float) -> Floats:
@@ -87,6 +101,26 @@ def _band_passed(wave: NDArray[Any], rate_hz: float, hz: float) -> Floats:
     rise = np.clip((frequencies - _BELOW * hz) / (0.15 * hz), 0, 1)
     fall = np.clip((_ABOVE * hz - frequencies) / (0.15 * hz), 0, 1)
     return np.fft.irfft(spectrum * rise * fall, len(whole) * _FINER)[: count * _FINER]
+
+
+def _same_beats(parts_s: list[Floats], beats_s: Floats, reach_s: float) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return when each part has each beat, (parts, beats), and which beats all of them have, (beats,)."""
+    if not all(len(part_s) for part_s in parts_s):
+        return np.zeros((len(parts_s), len(beats_s))), np.zeros(len(beats_s), np.bool_)
+    nearest = np.stack([part_s[np.abs(part_s[:, None] - beats_s).argmin(axis=0)] for part_s in parts_s])
+    return nearest, np.abs(nearest - beats_s).max(axis=0) < reach_s
+
+
+def _real_rms(of_parts: Floats, whole: Floats) -> float | None:
+    """Return the root mean square of what all parts have in common; None if most of the whole is noise.
+
+    Args:
+        of_parts: (parts, samples)
+        whole: Of the whole face, (samples,).
+    """
+    products = of_parts @ of_parts.T / of_parts.shape[1]
+    real = float(products[np.triu_indices(len(products), 1)].mean())
+    return real**0.5 if real > _LEAST_REAL * float((whole**2).mean()) else None
 
 
 def _plausible(intervals: Floats) -> NDArray[np.bool_]:

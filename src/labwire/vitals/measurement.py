@@ -148,11 +148,11 @@ class Measurement:
         )
 
     def _variability(self, time_s: float, pulse: PulseEstimate) -> Hrv | None:
-        wave = self.pulse.wave(HRV_WINDOW_S)
-        if wave is None or min(one.confidence for _, one in self._qualities) < self._least:
+        waves = self.pulse.waves(HRV_WINDOW_S)
+        if waves is None or min(one.confidence for _, one in self._qualities) < self._least:
             self._hrv = None
         elif time_s - self._hrv_s >= _HRV_EVERY_S:
             self._hrv_s = time_s
             snr_db = float(np.mean([one.quality.snr_db for _, one in self._qualities]))
-            self._hrv = hrv_of(wave, RATE_HZ, pulse.bpm, snr_db)
+            self._hrv = hrv_of(waves, RATE_HZ, pulse.bpm, snr_db)
         return self._hrv

@@ -84,8 +84,13 @@ class PulseMeter:
 
     def wave(self, seconds: float) -> Floats | None:
         """Return the newest pulse wave of the whole face, by POS; None if there is not so much of it."""
+        waves = self.waves(seconds)
+        return None if waves is None else waves[0]
+
+    def waves(self, seconds: float) -> Floats | None:
+        """Return the same of the whole face and then of its parts, (TRACES, samples)."""
         count = round(seconds * RATE_HZ)
-        return self._wave.newest(count)[_POS, 0] if self.steps >= count else None
+        return self._wave.newest(count)[_POS] if self.steps >= count else None
 
     def levels(self) -> Floats:
         """Return the colours of the whole face in the last 12 s, (360, 3), red, green, blue."""
