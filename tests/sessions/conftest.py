@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from labwire.testing import wait_until
 from tests.sessions.lab import Lab
 from tests.sessions.making import open_fds
 
@@ -16,4 +17,5 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lab = Lab(tmp_path / "recordings")
     yield lab
     lab.close()
-    assert open_fds() == before
+    # Fewer are none of ours: of an earlier test, which the garbage collector has closed meanwhile.
+    wait_until(lambda: open_fds() <= before, "all that it opened is closed")

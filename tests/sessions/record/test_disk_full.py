@@ -16,7 +16,7 @@ from labwire.errors import DeviceError, DiskLowError
 from labwire.sessions import events
 from labwire.sessions.check.repair import repair_session
 from labwire.sessions.config import RecorderConfig
-from labwire.sessions.folder import list_sessions
+from labwire.sessions.folder import free_bytes, list_sessions
 from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.logs import read_messages
 from tests.sessions.making import datum, jpeg, picture_parts, wait_for
@@ -40,8 +40,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def record_until_it_ends(root: Path, **config: object) -> tuple[Path, list[tuple[str, dict[str, object]]], int]:
-    """Record until the session ends by itself; return its folder, the events, and how many messages were taken."""
+def record_until_it_ends(
+    root: Path, *, leave_bytes: int = 0, **config: object
+) -> tuple[Path, list[tuple[str, dict[str, object]]], int]:
+    """Record until the session ends by itself; return its folder, the events, and how many messages were taken.
+
+    No more is sent when less than `leave_bytes` are free.
+    """
     clock = RigClock.create()
     happened: list[tuple[str, dict[str, object]]] = []
     options = {"disk_warn_bytes": 0, "disk_stop_bytes": 0, "sync_s": 0.0, "flush_s": 0.02, **config}
@@ -52,14 +57,22 @@ def record_until_it_ends(root: Path, **config: object) -> tuple[Path, list[tuple
     )
     folder = Path(recorder.start("full").rec_path)
     number = 0
+
+    def has_ended() -> bool:
+        return any(kind == events.ENDED for kind, _ in happened) or recorder.counters() == {}
+
     while not any(kind == events.ENDED for kind, _ in happened):
         now_s = monotonic_s()
-        if number < 200_000 and recorder.put(datum("pupil.0", now_s, number=number, filling="x" * 300), now_s):
+        if leave_bytes and number % 500 == 0:
+            written = number  # what waits would be written however little is free
+            wait_for(lambda written=written: has_ended() or recorder.counters()["bus"].written >= written)
+        enough = free_bytes(root) >= leave_bytes and number < 200_000
+        if enough and recorder.put(datum("pupil.0", now_s, number=number, filling="x" * 300), now_s):
             number += 1
             if number % 500 == 0:
                 recorder.put(picture_parts("frame.world", now_s, jpeg(number % 50)), now_s)
         else:
-            wait_for(lambda: any(kind == events.ENDED for kind, _ in happened) or recorder.counters() == {})
+            wait_for(has_ended)
     clock.close()
     return folder, happened, number
 
@@ -80,7 +93,10 @@ def test_a_disk_that_is_full_ends_the_session_with_whole_files(small_disk: Path)
 
 
 def test_low_space_ends_the_session_before_the_disk_is_full(small_disk: Path) -> None:
-    folder, happened, _ = record_until_it_ends(small_disk, disk_warn_bytes=9_000_000, disk_stop_bytes=6_000_000)
+    stop_bytes = 6_000_000  # no more comes then: on a busy machine the disk would be full before the guard looks
+    folder, happened, _ = record_until_it_ends(
+        small_disk, leave_bytes=stop_bytes, disk_warn_bytes=9_000_000, disk_stop_bytes=stop_bytes
+    )
     assert events.DISK_LOW in [kind for kind, _ in happened]
     assert list_sessions(small_disk)[0].state == "complete"
     check_folder(folder)

@@ -149,7 +149,7 @@ def test_a_stop_while_the_next_begins_is_told_after_it(lab: Lab) -> None:
     lab.events = Events()
     recorder.start("hasty")
     wait_for(lambda: bool(told))
-    stopping.join(10)
+    stopping.join()
     assert (told, recorder.state) == (["after"], State.IDLE)
 
 

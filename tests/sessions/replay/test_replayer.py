@@ -83,13 +83,19 @@ def test_everything_goes_out_once_in_order_and_it_ends(stage: Stage) -> None:
     assert (status.messages, status.lost, status.time_s) == (1000, 0, 1.0)
     assert status.late_median_us is not None
     assert [one.state for one in stage.states] == ["ended"]
-    assert stage.clock[0] == pytest.approx(500.0, abs=0.2)
+    assert 500.0 <= stage.clock[0] <= 501.0
     replayer.close()
     assert source.closed
 
 
+def test_rig_time_is_set_to_that_of_the_place_where_it_begins(stage: Stage) -> None:
+    stage.play(Numbers(), speed=0.01, from_s=0.5)  # so slow that it is there for long
+    wait_for(lambda: bool(stage.clock))
+    assert stage.clock[0] == pytest.approx(500.5, abs=0.2)
+
+
 def test_pause_holds_and_resume_goes_on_without_a_loss(stage: Stage) -> None:
-    replayer = stage.play(Numbers(), speed=2)
+    replayer = stage.play(Numbers(), speed=0.2)
     wait_for(lambda: len(stage.sent) > 20)
     paused = replayer.pause()
     wait_for(lambda: replayer.status().messages == len(stage.sent))
@@ -109,7 +115,7 @@ def test_seek_forward_and_back(stage: Stage) -> None:
     replayer.set_speed(10)
     wait_for(lambda: replayer.status().state == "ended")
     assert stage.sent[-100:] == list(range(900, 1000))
-    assert len(stage.sent) < 105
+    assert len(stage.sent) < 300, "few of the first 900"
     replayer.seek(0.95)
     wait_for(lambda: len(stage.states) > 0 and stage.states[-1].state == "ended" and stage.sent[-50] == 950)
     assert stage.sent[-50:] == list(range(950, 1000))
