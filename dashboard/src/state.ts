@@ -127,6 +127,8 @@ export function startState(): void {
 export interface Warning {
   text: string;
   page: string;
+  /** What is to be opened there. */
+  open?: string;
   level: "bad" | "warn";
 }
 
@@ -134,12 +136,12 @@ export interface Warning {
 export const warnings = computed<Warning[]>(() => {
   const found: Warning[] = [];
   for (const actor of actors.value ?? []) {
-    if (actor.state === "stopped" && !actor.last_error) found.push({ text: `${actor.name} is stopped`, page: "overview", level: "warn" });
+    if (actor.state === "stopped" && !actor.last_error) found.push({ text: `${actor.name} is stopped`, page: "overview", open: `actors/${actor.name}`, level: "warn" });
     else if (!FINE.has(actor.state) && actor.state !== "starting")
-      found.push({ text: `${actor.name}: ${(actor.last_error || words(actor.state)).replace(`${actor.name}: `, "")}`, page: "overview", level: "bad" });
+      found.push({ text: `${actor.name}: ${(actor.last_error || words(actor.state)).replace(`${actor.name}: `, "")}`, page: "overview", open: `actors/${actor.name}`, level: "bad" });
   }
   for (const one of instruments.value) {
-    if (BAD_INSTRUMENT.has(one.state) && !deaths.value.has(one.name)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", level: "bad" });
+    if (BAD_INSTRUMENT.has(one.state) && !deaths.value.has(one.name)) found.push({ text: `${one.name} is ${words(one.state)}`, page: "instruments", open: one.name, level: "bad" });
   }
   for (const { topic, payload } of newest.value.values()) {
     const lives = actors.value?.some((one) => one.name === payload.name && one.state === "running");
@@ -147,7 +149,8 @@ export const warnings = computed<Warning[]>(() => {
       found.push({ text: `${String(payload.name)} looks for its detector at ${String(payload.address)}`, page: "images", level: "warn" });
   }
   for (const [name, why] of deaths.value)
-    if (!found.some((one) => one.text.startsWith(`${name}:`))) found.push({ text: `${name} died: ${why}`, page: "overview", level: "bad" });
+    if (!found.some((one) => one.text.startsWith(`${name}:`)))
+      found.push({ text: `${name} died: ${why}`, page: "overview", open: `${instruments.value.some((one) => one.name === name) ? "instruments" : "actors"}/${name}`, level: "bad" });
   const state = recorder.value;
   if (state && Number(state.dropped) > 0 && recording.value)
     found.push({ text: `${state.dropped} messages not recorded`, page: "sessions", level: "bad" });

@@ -11,8 +11,10 @@ export function LogLines({ lines }: { lines: readonly Message[] }) {
         <li key={number} class={String(payload.levelname ?? "").toLowerCase()}>
           <time>{time.toFixed(1)}</time>
           <b>{String(payload.levelname ?? "")}</b>
-          <span class="who">{String(payload.name ?? "")}</span>
-          <span>{logText(payload)}</span>
+          <span class="who" title={String(payload.name ?? "")}>
+            {String(payload.name ?? "")}
+          </span>
+          <span class="text">{logText(payload)}</span>
         </li>
       ))}
     </ol>

@@ -3,7 +3,7 @@ import { useComputed } from "@preact/signals";
 import { call } from "../api";
 import { bytes, count, duration, figure, hours, logText, rate } from "../format";
 import { hello, type Message } from "../live";
-import { go, place } from "../route";
+import { addressOf, go, place } from "../route";
 import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recorderDown, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
@@ -93,7 +93,8 @@ function rows(): Row[] {
 
 function Detail({ row, onClose }: { row: Row; onClose: () => void }) {
   const lines = log.value.filter(({ payload }) => payload.name === row.name || logText(payload).includes(row.name)).slice(-50);
-  async function act(what: "restart" | "stop"): Promise<void> {
+  const stopped = row.state === "stopped";
+  async function act(what: "restart" | "start" | "stop"): Promise<void> {
     await call(`${row.service}.${what}`, { name: row.name });
     await refreshActors();
   }
@@ -105,10 +106,13 @@ function Detail({ row, onClose }: { row: Row; onClose: () => void }) {
         <>
           {!hello.value?.read_only && (
             <>
-              <Button kind="danger" onClick={() => act("stop")}>
-                Stop
-              </Button>
-              <Button onClick={() => act("restart")}>Restart</Button>
+              {!stopped && (
+                <Button kind="danger" onClick={() => act("stop")}>
+                  Stop
+                </Button>
+              )}
+              {/* an actor that is stopped is started by a restart */}
+              <Button onClick={() => act(stopped && row.service === "instruments" ? "start" : "restart")}>{stopped ? "Start" : "Restart"}</Button>
             </>
           )}
           <Button onClick={onClose}>Close</Button>
@@ -143,7 +147,7 @@ function Warnings() {
     <ul class="warnings" aria-label="Problems">
       {warnings.value.slice(0, 6).map((one) => (
         <li key={one.text} class={one.level}>
-          <a href={`#/${one.page}`}>{one.text}</a>
+          <a href={addressOf(one.page, one.open)}>{one.text}</a>
         </li>
       ))}
     </ul>

@@ -286,6 +286,7 @@ function Export({ name }: { name: string }) {
 export function SessionPage({ name }: { name: string }) {
   const view = useSignal<SessionView | null>(null);
   const failure = useSignal("");
+  const absent = useSignal(false);
   const cursor = useSignal(place.peek().at);
   const work = useSignal("");
   const possible = useSignal<string[]>([]);
@@ -296,6 +297,7 @@ export function SessionPage({ name }: { name: string }) {
       [view.value, failure.value] = [found, ""];
     } catch (error) {
       failure.value = error instanceof Problem ? error.message : String(error);
+      absent.value = error instanceof Problem && error.code === "NotFoundError";
     }
   }
   useEffect(() => {
@@ -322,8 +324,8 @@ export function SessionPage({ name }: { name: string }) {
         title={name}
         actions={
           <>
-            {overview &&
-              overview.state !== "recording" &&
+            {!absent.value &&
+              overview?.state !== "recording" &&
               may.map((operation) => (
                 <Button key={operation} disabled={work.value === operation} onClick={() => (work.value = operation)}>
                   {operation === "record.verify" ? "Verify" : "Repair"}
