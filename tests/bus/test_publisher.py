@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import zmq
 
+from labwire.bus.parts import SendPart, send_part
 from labwire.bus.publisher import Publisher
 from labwire.errors import StateError, UsageError
+from labwire.wire.bus_message import Part
 from tests.bus.fake_hub import LIMIT_S, PublisherSide, bind_again, own_context, unpack, wait_until
 
 
@@ -156,26 +158,22 @@ class _Interrupt(BaseException):
     """Stands for Ctrl-C."""
 
 
-class _InterruptedSocket:
-    """Lets a number of parts through and is then interrupted, once."""
+def _interrupted_after(parts: int) -> SendPart:
+    """Let a number of parts through and be interrupted then, once."""
+    left = iter([True] * parts + [False])
 
-    def __init__(self, socket: zmq.Socket[Any], parts: int) -> None:
-        self._socket, self._parts = socket, parts
-
-    def send(self, part: bytes, flags: int) -> None:
-        if self._parts == 0:
+    def send(socket: zmq.Socket[Any], part: Part, flags: int) -> None:
+        if not next(left, True):
             raise _Interrupt
-        self._parts -= 1
-        self._socket.send(part, flags)
+        send_part(socket, part, flags)
 
-    def close(self, linger: int | None = None) -> None:
-        self._socket.close(linger)
+    return send
 
 
 @pytest.mark.parametrize("parts", [0, 1, 2])
 @pytest.mark.parametrize("road", ["_pub", "_push"])
 def test_ctrl_c_inside_a_message_does_not_tear_the_next(
-    context: zmq.Context[Any], hub: PublisherSide, parts: int, road: str
+    context: zmq.Context[Any], hub: PublisherSide, monkeypatch: pytest.MonkeyPatch, parts: int, road: str
 ) -> None:
     with Publisher(hub.pub_url, hub.push_url, context=context, block_s=LIMIT_S) as publisher:
         hub.meet(publisher)
@@ -183,7 +181,7 @@ def test_ctrl_c_inside_a_message_does_not_tear_the_next(
         send("first", {})
         assert recv()[0] == b"first"  # so that this road is there as well
         send("before", {})
-        setattr(publisher, road, _InterruptedSocket(getattr(publisher, road), parts))
+        monkeypatch.setattr("labwire.bus.publisher.send_part", _interrupted_after(parts))
         with pytest.raises(_Interrupt):
             send("interrupted", {}, [b"raw"])
         hub.meet(publisher)

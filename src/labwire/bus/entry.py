@@ -17,6 +17,7 @@ from typing import Any
 import zmq
 
 from labwire.bus.backbone import MONITOR_INPROC, XPUB_INPROC, XSUB_INPROC
+from labwire.bus.parts import send_parts
 from labwire.wire.bus_message import encode_payload
 
 FENCE_TOPIC = b"bus.fence"
@@ -70,7 +71,7 @@ class Entry:
     def publish(self, parts: Sequence[bytes]) -> bool:
         """Publish a message; False, and counted, if the backbone stands still."""
         try:
-            self._out.send_multipart(parts)
+            send_parts(self._out, parts)
         except zmq.Again:
             self.undelivered += 1
             return False

@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from labwire.errors import ProtocolError
-from labwire.wire.bus_message import BusMessage, decode_message, decode_payload, decode_topic, peek_header
+from labwire.wire.bus_message import BusMessage, decode_message, decode_topic, peek_header
 from labwire.wire.gap_counter import Gap, GapCounter
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -75,7 +75,7 @@ class Intake:
         """Read one message and give it its form; None if it is malformed. Raises ``zmq.Again`` if there is none."""
         self._form: type[Any] = TypedMessage if typed else BusMessage
         self._typed = typed is not None
-        self._decode_body: Callable[[bytes], Any] = msgspec.msgpack.Decoder(typed).decode if typed else decode_payload
+        self._decode_body: Callable[[bytes], Any] = msgspec.msgpack.Decoder(typed or dict[Any, Any]).decode
         if typed or decode:
             self.read = self._read_decoded
             self.convert = self._as_struct if typed else self._as_message
@@ -93,11 +93,15 @@ class Intake:
         recv = self._recv
         try:
             # As frames, because a frame knows whether more follow; to ask the socket takes longer than the whole rest.
-            frame = recv(flags, False)
-            parts = [frame.bytes]
-            while frame.more:
-                frame = recv(0, False)
-                parts.append(frame.bytes)
+            head = recv(flags, False)
+            if head.more:
+                body = recv(0, False)
+                parts = [head.bytes, body.bytes]
+                while body.more:
+                    body = recv(0, False)
+                    parts.append(body.bytes)
+            else:
+                parts = [head.bytes]
         except zmq.ZMQError:
             raise
         except BaseException:

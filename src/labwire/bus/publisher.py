@@ -17,6 +17,7 @@ import zmq
 
 from labwire.bus.connection_watch import ConnectionWatch
 from labwire.bus.far_peer import notice_loss
+from labwire.bus.parts import send_part
 from labwire.errors import LabwireError, ResourceError, StateError, UsageError
 from labwire.wire.bus_message import Part, encode_payload, notification_topic
 
@@ -261,7 +262,7 @@ class Publisher:
             for number, part in enumerate(parts):
                 flags = _MORE if number < last else _NOBLOCK
                 try:
-                    socket.send(part, flags)
+                    send_part(socket, part, flags)
                 except zmq.Again:  # only the first can meet a full queue
                     if not self._send_late(socket, part, flags):
                         return False
@@ -275,22 +276,21 @@ class Publisher:
 
     def _send(self, socket: zmq.Socket[Any], topic: str, body: bytes, raw: Sequence[Part]) -> bool:
         parts = _check_raw(raw) if raw else ()
-        send = socket.send
         try:
             first = topic.encode()
             try:
-                send(first, _MORE)
+                send_part(socket, first, _MORE)
             except zmq.Again:
                 if not self._send_late(socket, first):
                     return False
             # A message that has begun can always be finished: libzmq counts whole messages against its bound.
             if parts:
-                send(body, _MORE)
+                send_part(socket, body, _MORE)
                 for part in parts[:-1]:
-                    send(part, _MORE)
-                send(parts[-1], _NOBLOCK)
+                    send_part(socket, part, _MORE)
+                send_part(socket, parts[-1], _NOBLOCK)
             else:
-                send(body, _NOBLOCK)
+                send_part(socket, body, _NOBLOCK)
         except UnicodeEncodeError as error:
             raise UsageError(f"{topic!r} is not a topic: it has no UTF-8 form") from error
         except zmq.ZMQError as error:
@@ -307,7 +307,7 @@ class Publisher:
         while True:
             socket.getsockopt(zmq.EVENTS)  # makes libzmq look at once, not within a millisecond, what the hub has taken
             try:
-                socket.send(first, flags)
+                send_part(socket, first, flags)
             except zmq.Again:
                 if time.monotonic() >= deadline:
                     self._stalled.add(socket)

@@ -163,8 +163,20 @@ class Subscription(Generic[M]):
 
     def __iter__(self) -> Iterator[M]:
         """Yield messages until the subscription is closed."""
-        take = self._take
-        while (message := take(None)) is not None:
+        take, read, lock, notices = self._take, self._intake.read, self._lock, self._notices
+        while True:
+            message = None
+            with lock:  # what `_take` does where there is nothing else to do, in place: a stream feels each call
+                if not self._attention:
+                    try:
+                        message = read(0)
+                    except zmq.ZMQError:
+                        message = None  # `_take` will meet it too
+            if message is None:
+                if (message := take(None)) is None:
+                    return
+            elif notices:
+                self._tell()
             yield message
 
     def subscribe(self, *prefixes: str | bytes) -> None:
