@@ -261,6 +261,33 @@ def test_a_callback_may_unwatch_another_that_is_ready(loop: Loop) -> None:
         os.close(fd)
 
 
+def test_a_descriptor_opened_in_place_of_one_that_was_ready_is_not_called_for_it(loop: Loop) -> None:
+    (first, first_write), (second, second_write) = os.pipe(), os.pipe()
+    fresh, fresh_write = os.pipe()
+    called: list[str] = []
+
+    def replace(name: str, other: int) -> None:
+        called.append(name)
+        for source in (first, second):
+            loop.unwatch(source)
+        os.dup2(fresh, other)  # closed and opened again: the number is the same, and nothing is in it
+        loop.watch(other, lambda: called.append("fresh"))
+
+    loop.watch(first, lambda: replace("first", second))
+    loop.watch(second, lambda: replace("second", first))
+    for end in (first_write, second_write):
+        os.write(end, b"x")
+    loop.run_once(LIMIT_S)
+    assert len(called) == 1, "nobody is called for what another had"
+    os.write(fresh_write, b"x")
+    loop.run_once(LIMIT_S)
+    assert called[1:] == ["fresh"]
+    for source in (first, second):
+        loop.unwatch(source)
+    for end in (first, first_write, second, second_write, fresh, fresh_write):
+        os.close(end)
+
+
 def test_posts_from_many_threads_all_run_on_the_loops_thread(loop: Loop) -> None:
     seen: list[tuple[int, int, int]] = []
     threads = [threading.Thread(target=lambda n=n: [post(n, i) for i in range(200)]) for n in range(4)]

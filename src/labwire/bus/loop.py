@@ -125,8 +125,10 @@ class Loop:
 
     def run_once(self, limit_s: float) -> None:
         """Serve what is ready, waiting for at most `limit_s` seconds."""
-        for source, _ in self._poller.poll(self._timeout_ms(limit_s)):
-            if watched := self._watched.get(source):
+        ready = [(source, self._watched.get(source)) for source, _ in self._poller.poll(self._timeout_ms(limit_s))]
+        for source, watched in ready:
+            # A descriptor that a callback has closed may by now be the number of another one, which is not ready.
+            if watched and self._watched.get(source) is watched:
                 self._guarded(watched.callback)
                 if watched.rest_s:
                     self._rest(source, watched)
