@@ -108,12 +108,14 @@ def test_an_instrument_is_named_and_there_once() -> None:
         assert server.names() == []
 
 
-def test_a_late_response_is_dropped_and_counted() -> None:
+def test_a_late_response_is_dropped_and_counted(tmp_path: Path) -> None:
+    go = tmp_path / "go"
     with serving() as (server, events):
         server.add("DMM1", config())
-        with pytest.raises(DeadlineError, match="SLEEP was not answered within 50 ms"):
-            server.call("DMM1", "SLEEP", {"duration_s": 0.4}, timeout_ms=50)
+        with pytest.raises(DeadlineError, match="WAIT_FOR_FILE was not answered within 50 ms"):
+            server.call("DMM1", "WAIT_FOR_FILE", {"path": str(go)}, timeout_ms=50)
         assert server.status("DMM1").state is State.STUCK
+        go.touch()
         assert server.call("DMM1", "ECHO", {"value": 7}) == 7
         events.wait_for("late_response")
         events.wait_for("unstuck")
@@ -122,23 +124,27 @@ def test_a_late_response_is_dropped_and_counted() -> None:
         assert events.kinds().index("stuck") < events.kinds().index("late_response")
 
 
-def test_the_future_of_a_late_response_fails_in_time() -> None:
+def test_the_future_of_a_late_response_fails_in_time(tmp_path: Path) -> None:
+    go = tmp_path / "go"
     with serving() as (server, events):
         server.add("DMM1", config())
-        future = server.submit("DMM1", "SLEEP", {"duration_s": 0.3}, timeout_ms=30)
+        future = server.submit("DMM1", "WAIT_FOR_FILE", {"path": str(go)}, timeout_ms=30)
         with pytest.raises(DeadlineError):
             future.result()
+        go.touch()
         events.wait_for("late_response")
 
 
-def test_a_command_that_waits_behind_a_slow_one_makes_nobody_stuck() -> None:
+def test_a_command_that_waits_behind_a_slow_one_makes_nobody_stuck(tmp_path: Path) -> None:
+    go = tmp_path / "go"
     with serving() as (server, _):
         server.add("DMM1", config())
-        slow = server.submit("DMM1", "SLEEP", {"duration_s": 0.3})
+        slow = server.submit("DMM1", "WAIT_FOR_FILE", {"path": str(go)}, timeout_ms=25_000)
         with pytest.raises(DeadlineError):
             server.call("DMM1", "ECHO", {"value": 1}, timeout_ms=50)
         assert server.status("DMM1").state is State.BUSY
-        assert slow.result() == 0.3
+        go.touch()
+        assert slow.result() is True
 
 
 def test_no_response_expected_is_answered_with_nothing() -> None:
@@ -311,8 +317,10 @@ def test_a_waveform_arrives_as_an_array(tmp_path: Path) -> None:
         assert (server.execute("SCOPE", "ARRAY").return_value == numpy.arange(10_000)).all()
         assert (server.submit("SCOPE", "ARRAY").result() == numpy.arange(10_000)).all()
         assert not arrays_left()
-        server.submit("SCOPE", "SLEEP", {"duration_s": 0.2})
+        go = tmp_path / "go"
+        server.submit("SCOPE", "WAIT_FOR_FILE", {"path": str(go)}, timeout_ms=25_000)
         with pytest.raises(DeadlineError):
             server.call("SCOPE", "ARRAY", timeout_ms=50)
+        go.touch()
         events.wait_for("late_response")
         assert not arrays_left()

@@ -172,7 +172,7 @@ def test_a_fatal_error_is_a_death(lying: str) -> None:
 
 def test_silence_is_a_death(lying: str) -> None:
     with serving() as (server, _):
-        server.add(DMM1, config(queue=lying, heartbeat_timeout_s=0.5))
+        server.add(DMM1, config(queue=lying, heartbeat_timeout_s=2.0))
         with pytest.raises(PeerGoneError, match="no heartbeat"):
             server.call(DMM1, "SILENT", timeout_ms=60_000)
         assert server.call(DMM1, "ECHO", {"value": 1}) == 1
@@ -228,7 +228,7 @@ def test_what_a_dead_server_left_is_removed() -> None:
 
 def test_a_stopped_foreign_worker_is_no_death_before_its_heartbeats_are_missed() -> None:
     with serving() as (server, events):
-        server.add(EXT1, config(external=True, queue="boost", heartbeat_timeout_s=0.6))
+        server.add(EXT1, config(external=True, queue="boost", heartbeat_timeout_s=2.0))
         with foreign(EXT1) as worker:
             events.wait_for("started")
             worker.send_signal(signal.SIGSTOP)

@@ -40,7 +40,7 @@ from labwire.wire.instrument_message import (
     encode_payload,
 )
 
-LIMIT_S = 10.0
+LIMIT_S = 20.0
 NAME = f"DMM{os.getpid()}"
 """Of instruments whose queues have names: runs of the tests beside each other do not meet."""
 ALL = tuple(Feature)

@@ -178,13 +178,15 @@ def test_many_threads(server: SeqpacketPair, worker: SeqpacketPair, seed: int) -
             received.append(message)
 
     receivers = [threading.Thread(target=receive) for _ in range(3)]
-    senders = [threading.Thread(target=lambda at=at: [server.requests.send(m) for m in sent[at::3]]) for at in range(3)]
+    senders = [
+        threading.Thread(target=lambda at=at: [server.requests.send(m, LONG_S) for m in sent[at::3]]) for at in range(3)
+    ]
     for thread in receivers + senders:
         thread.start()
     for thread in senders:
         thread.join()
     for _ in receivers:
-        server.requests.send(b"end")
+        server.requests.send(b"end", LONG_S)
     for thread in receivers:
         thread.join()
     assert sorted(received) == sorted(sent)

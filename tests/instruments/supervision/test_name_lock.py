@@ -68,7 +68,10 @@ def test_released_is_free_again_and_leaves_no_file() -> None:
 
 
 @pytest.mark.parametrize("before", ["", "4194305\n"])  # no process has a number above 2^22
-def test_who_has_just_taken_it_is_named_though_the_file_does_not_say_it_yet(before: str) -> None:
+def test_who_has_just_taken_it_is_named_though_the_file_does_not_say_it_yet(
+    before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(name_lock, "_PID_LIMIT_S", 20.0)
     with NameLock(NAME):
         file = runtime_folder() / f"instrument_{NAME}.lock"
         file.write_text(before)

@@ -91,9 +91,9 @@ def test_a_full_response_queue_does_not_stop_the_heart() -> None:
 
 
 def test_heartbeats_that_nobody_fetches_end_a_worker_that_has_no_other_sign(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("labwire.instruments.worker.heartbeat.UNHEARD_LIMIT_S", 0.05)
     with worker_thread(Bench, heartbeat_s=0.01, depth=1) as peer:
         assert peer.call("ECHO", {"value": 1.0}).success
+        monkeypatch.setattr("labwire.instruments.worker.heartbeat.UNHEARD_LIMIT_S", 0.05)
         wait_until(lambda: Bench.last.closed, "the driver was closed")
 
 
@@ -106,6 +106,7 @@ def test_a_worker_waits_for_a_server_that_has_not_come_yet(monkeypatch: pytest.M
     thread = threading.Thread(target=worker.serve)
     thread.start()
     wait_until(lambda: beats.count(False) > 20, "there was no room for a heartbeat for long")
+    monkeypatch.setattr("labwire.instruments.worker.heartbeat.UNHEARD_LIMIT_S", LIMIT_S)
     assert Peer(pair).call("ECHO", {"value": 1.0}).success
     pair.close()
     thread.join(LIMIT_S)

@@ -89,7 +89,7 @@ def test_a_worker_at_its_memory_limit_fails_the_command_and_lives_on() -> None:
 def test_a_worker_above_its_processor_time_is_ended(notes: Path) -> None:
     with worker_process(**noter(notes, limits=LimitsConfig(cpu_s=1))) as worker:
         worker.peer.command("BURN")
-        assert worker.process.wait(LIMIT_S) == -signal.SIGXCPU
+        assert worker.process.wait(2 * LIMIT_S) == -signal.SIGXCPU  # others may want the processors, too
 
 
 def test_a_limit_above_the_system_s_own_is_a_fatal_error(notes: Path) -> None:
