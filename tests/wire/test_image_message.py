@@ -289,6 +289,33 @@ def test_what_cannot_be_sent_is_told_before_anything_is(message: Message, words:
         encode_message(message)
 
 
+def test_messages_with_other_fields_follow_each_other() -> None:
+    # What a message had is remembered for the next one.
+    plain = ImageMessage(image_id=1, series_id=7)
+    others = [
+        ImageMessage(image_id=2, series_id=7),
+        ImageMessage(image_id=2, bkg_estimate=1.0),  # as many fields, and not the same
+        ImageMessage(image_id=2),
+        ImageMessage(image_id=2, series_id=7, extra={"later": 1}),
+        ImageMessage(image_id=2, series_id=7, spots=()),
+        ImageMessage(image_id=2, series_id=7, user_data={"x": None}),
+    ]
+    for other in others:
+        for message in (plain, other, plain):
+            assert decode_message(encode(message)) == message
+        bundle = metadata_of([plain, other, plain])
+        images = cast("MetadataMessage", decode_message(encode(bundle))).images
+        assert [image.image_id for image in images] == [1, 2, 1]
+        assert [image.bkg_estimate for image in images] == [None, other.bkg_estimate, None]
+    assert encode(plain) == encode(plain)
+
+
+def test_an_array_of_numpy_has_no_form_also_where_it_does_not_compare() -> None:
+    encode_message(ImageMessage(image_id=1, user_data="text"))
+    with pytest.raises(UsageError, match=r"user_data: ndarray has no form"):
+        encode_message(ImageMessage(image_id=1, user_data=np.zeros(3)))
+
+
 def test_extra_without_end_is_refused() -> None:
     endless: dict[str, Any] = {}
     endless["self"] = endless

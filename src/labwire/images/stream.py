@@ -250,7 +250,8 @@ class ImageStream:
         outgoing = OutgoingImage(image, self_described=self._self_described)
         taken = self.pusher.send_image(outgoing) if self._pushing else True
         self._images += 1
-        self._image_bytes += sum(len(array.data) for array in image.data.values())
+        for array in image.data.values():
+            self._image_bytes += len(array.data)
         for side in self._sides:
             side.put(outgoing)
         return taken

@@ -15,7 +15,9 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from labwire.bounded import BoundedQueue
 from labwire.clock import monotonic_s
@@ -54,7 +56,7 @@ _MORE: Final = 64
 _KEEPALIVE_OPTIONS: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-class _Task(NamedTuple):
+class _Task(msgspec.Struct, frozen=True):
     link: _Link
     event: WriterEvent
     came_s: float
@@ -318,6 +320,7 @@ class _Link:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         self._broken = False
+        self._room: memoryview | None = None
         self._connection = WriterConnection(
             peer, now_s=monotonic_s(), max_unanswered=max_unanswered, allocate=pool.take
         )
@@ -348,9 +351,10 @@ class _Link:
 
     def receive(self) -> list[WriterEvent]:
         """Read a frame, or let time pass."""
-        connection = self._connection
-        with self._lock:
-            room = None if connection.paused else connection.next_buffer()
+        connection, room = self._connection, self._room
+        if room is None:
+            with self._lock:
+                room = self._next_room()
         events: list[WriterEvent] = []
         while not events:
             if room is None:
@@ -368,11 +372,15 @@ class _Link:
                 return self._lost("closed the connection")
             with self._lock:
                 events = connection.received(count, monotonic_s())
-                room = None if events or connection.paused else connection.next_buffer()
+                room = self._room = self._next_room()
                 unsent = connection.unsent_bytes
             if unsent:
                 self.flush()
         return events
+
+    def _next_room(self) -> memoryview | None:
+        # Where the next bytes belong; None: too much waits for an answer, or there is no buffer.
+        return None if self._connection.paused else self._connection.next_buffer()
 
     def _lost(self, reason: str) -> list[WriterEvent]:
         with self._lock:
@@ -398,11 +406,18 @@ class _Link:
 
     def answer(self, say: Callable[[WriterConnection, float], bool], *, later: bool = False) -> bool:
         """Say something to the detector, or have it said with what follows; False if the run is over."""
-        with self._lock:
-            done = self._connection.state is not CLOSED and say(self._connection, monotonic_s())
-        if done and not later:
-            self.flush()
+        if later:
+            with self._lock:
+                return self._say(say)
+        with self._sending:
+            with self._lock:
+                done = self._say(say)
+                parts = self._connection.data_to_send() if done else []
+            self._send(parts)
         return done
+
+    def _say(self, say: Callable[[WriterConnection, float], bool]) -> bool:
+        return self._connection.state is not CLOSED and say(self._connection, monotonic_s())
 
     def fail_run(self, say: Callable[[WriterConnection, float], list[WriterEvent]]) -> list[WriterEvent]:
         """Give the run up."""
@@ -417,19 +432,19 @@ class _Link:
     def flush(self) -> None:
         """Send what there is, as far as the socket takes it at once."""
         with self._sending:
-            while True:
-                with self._lock:
-                    parts = self._connection.data_to_send()
-                if not parts or self._broken:
-                    return
-                try:
-                    count = self._sock.sendmsg(parts, [], socket.MSG_DONTWAIT)
-                except OSError as error:
-                    # A connection that is broken is found by the thread that reads.
-                    self._broken = error.errno not in {errno.EAGAIN, errno.EINTR}
-                    count = 0
-                with self._lock:
-                    self._connection.bytes_sent(count, monotonic_s())
-                    unsent = self._connection.unsent_bytes
-                if not count or not unsent:
-                    return
+            with self._lock:
+                parts = self._connection.data_to_send()
+            self._send(parts)
+
+    def _send(self, parts: list[memoryview]) -> None:
+        connection = self._connection
+        while parts and not self._broken:
+            try:
+                count = self._sock.sendmsg(parts, [], socket.MSG_DONTWAIT)
+            except OSError as error:
+                # A connection that is broken is found by the thread that reads.
+                self._broken = error.errno not in {errno.EAGAIN, errno.EINTR}
+                count = 0
+            with self._lock:
+                connection.bytes_sent(count, monotonic_s())
+                parts = connection.data_to_send() if count and connection.unsent_bytes else []

@@ -138,15 +138,14 @@ def write_date(output: Output, value: Any) -> None:
 
 def write_bytes(output: Output, value: Any) -> None:
     """Write a byte string; a long one as a piece of its own."""
-    view = flat_view(value)
+    view, parts = flat_view(value), output.parts
     size = len(view)
-    output.parts.append(head(BYTES, size))
+    parts.append(head(BYTES, size))
     if size < GATHER_BYTES:
-        output.parts.append(view)
+        parts.append(view)
         return
-    output.pieces.append(b"".join(output.parts))
-    output.pieces.append(view)
-    output.parts.clear()
+    output.pieces += b"".join(parts), view
+    parts.clear()
 
 
 def write_array(output: Output, value: Any) -> None:
@@ -159,20 +158,17 @@ def write_array(output: Output, value: Any) -> None:
         raise TypeError(f"an Array was expected, not {type(value).__name__}")
     if fault := fault_of(value):
         raise UsageError(fault)
-    output.parts.append(
-        _head_of_array(value.shape, value.dtype, value.compression, value.elem_size, column_major=value.column_major)
-    )
+    order = _COLUMN_MAJOR if value.column_major else _ROW_MAJOR
+    output.parts.append(_head_of_array(order, value.shape, value.dtype, value.compression, value.elem_size))
     write_bytes(output, value.data)
 
 
 @lru_cache(maxsize=64)
-def _head_of_array(
-    shape: tuple[int, ...], dtype: str, compression: str, elem_size: int, *, column_major: bool
-) -> bytes:
+def _head_of_array(order: bytes, shape: tuple[int, ...], dtype: str, compression: str, elem_size: int) -> bytes:
     """Return all that stands before an array's bytes: the same for each image of a run."""
     output = Output()
     if len(shape) > 1:
-        output.parts += [_COLUMN_MAJOR if column_major else _ROW_MAJOR, array_head(len(shape))]
+        output.parts += [order, array_head(len(shape))]
         for length in shape:
             write_int(output, length)
     output.parts.append(_TYPED[dtype])
@@ -204,7 +200,7 @@ def map_of(write: Write) -> Write:
 
     def write_map(output: Output, value: Any) -> None:
         output.parts.append(map_head(len(value)))
-        for key, item in cast("Mapping[Any, Any]", value).items():
+        for key, item in value.items():
             (write_text if type(key) is str else write_any)(output, key)
             write(output, item)
 

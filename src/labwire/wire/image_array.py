@@ -192,9 +192,9 @@ def flat_view(data: Any) -> memoryview:
         UsageError: It is not contiguous, or no buffer.
     """
     try:
-        view = memoryview(data)
-        if not view.nbytes:  # which cannot be cast
-            return memoryview(b"")
-        return view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B")
+        view = data if type(data) is memoryview else memoryview(data)
+        if view.format == "B" and view.ndim == 1 and view.contiguous:
+            return view
+        return view.cast("B") if view.nbytes else memoryview(b"")  # an empty one cannot be cast
     except (TypeError, ValueError) as error:
         raise UsageError(f"not a contiguous buffer of bytes: {error}") from error

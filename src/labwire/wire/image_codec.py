@@ -10,6 +10,7 @@ import sys
 from array import array
 from collections.abc import Callable
 from functools import cache
+from operator import itemgetter
 from reprlib import repr as brief
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -22,7 +23,6 @@ from labwire.wire import cbor_writer as cbor
 from labwire.wire.cbor_reader import decode_item
 from labwire.wire.cbor_values import DEFAULT_LIMITS, SELF_DESCRIBED, Buffer, Date, Limits
 from labwire.wire.image_array import Array
-from labwire.wire.image_fields import Extra
 from labwire.wire.image_message import MESSAGES, ImageMessage, Message, MetadataMessage
 
 _TYPE: Final = "type"
@@ -66,14 +66,29 @@ class _Field(NamedTuple):
     write: cbor.Write
 
 
+class _Shape(msgspec.Struct, frozen=True):
+    """Which fields a struct had, when `extra` was empty: those that follow mostly have the same."""
+
+    begin: bytes
+    """What stands before them."""
+    fields: tuple[tuple[int, str, bytes, cbor.Write], ...]
+    """Their places among all fields, and what `_Field` says."""
+    present: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Takes their values out of those of all fields."""
+    absent: Callable[[tuple[Any, ...]], tuple[Any, ...]]
+    """Takes those that were None, perhaps beside others that are there."""
+    absent_count: int
+
+
 class _StructWriter:
     """Writes the structs of one class as maps: fields that are None are left out, `extra` adds its own keys."""
 
-    __slots__ = ("begin", "fields", "kind")
+    __slots__ = ("begin", "extra_place", "fields", "kind", "shape")
 
     def __init__(self, kind: type[msgspec.Struct], without: frozenset[str]) -> None:
         info = cast("inspect.StructType", inspect.type_info(kind))
         self.kind = kind
+        self.shape: _Shape | None = None
         self.begin = b""
         if info.tag is not None and _TYPE not in without:
             self.begin = cbor.text_item(_TYPE) + cbor.text_item(str(info.tag))
@@ -85,27 +100,58 @@ class _StructWriter:
             else _Field(field.encode_name, cbor.text_item(field.encode_name), _write_of(field.type))
             for field in info.fields
         )
+        self.extra_place = self.fields.index(_EXTRA_FIELD)
 
     def __call__(self, output: cbor.Output, value: Any) -> None:
         if not isinstance(value, self.kind):
             raise TypeError(f"a {self.kind.__name__} was expected, not {type(value).__name__}")
-        present = [
-            (field, item)
-            for field, item in zip(self.fields, astuple(value), strict=True)
-            if item is not None and field is not None
-        ]
-        extra = cast("Extra", getattr(value, _EXTRA))
-        if extra:
-            taken = {field.name for field, _ in present} | {_TYPE}
-            extra = {key: item for key, item in extra.items() if key not in taken}
-        add, field = output.parts.append, _EXTRA_FIELD
-        add(cbor.map_head(len(present) - 1 + len(extra) + bool(self.begin)) + self.begin)
+        values, shape = astuple(value), self.shape
+        if values[self.extra_place]:
+            values = self._without_taken(values)
+            shape = self._shape_of(values)
+        elif shape is None or not _has(values, shape):
+            shape = self.shape = self._shape_of(values)
+        add, name = output.parts.append, _EXTRA
+        add(shape.begin)
         try:
-            for field, item in present:
-                add(field.key)
-                field.write(output, item if field is not _EXTRA_FIELD else extra)
+            for place, name, key, write in shape.fields:  # noqa: B007  the message below says which
+                add(key)
+                write(output, values[place])
         except _CANNOT_WRITE as error:
-            raise UsageError(f"{self.kind.__name__}.{field.name}: {error}") from error
+            raise UsageError(f"{self.kind.__name__}.{name}: {error}") from error
+
+    def _shape_of(self, values: tuple[Any, ...]) -> _Shape:
+        fields = tuple(
+            (place, field.name, field.key, field.write)
+            for place, (field, item) in enumerate(zip(self.fields, values, strict=True))
+            if item is not None and field is not None and (field is not _EXTRA_FIELD or item)
+        )
+        at = self.extra_place
+        extra = values[at]
+        begin = cbor.map_head(len(fields) - bool(extra) + len(extra) + bool(self.begin)) + self.begin
+        present = [field[0] for field in fields]
+        absent = [place for place, field in enumerate(self.fields) if field is not None and values[place] is None]
+        # Of fewer than two places no tuple would be taken, and `extra` is never None. To take all values costs nothing.
+        absent_of = itemgetter(at, at, *absent) if None in self.fields else _ALL
+        return _Shape(begin, fields, itemgetter(at, at, *present), absent_of, len(absent))
+
+    def _without_taken(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Leave what a field says already out of `extra`."""
+        taken = {field.name for field, item in zip(self.fields, values, strict=True) if item is not None and field}
+        at = self.extra_place
+        extra = {key: item for key, item in values[at].items() if key not in taken and key != _TYPE}
+        return (*values[:at], extra, *values[at + 1 :])
+
+
+_ALL: Final[Callable[[tuple[Any, ...]], tuple[Any, ...]]] = tuple
+
+
+def _has(values: tuple[Any, ...], shape: _Shape) -> bool:
+    """Tell whether a struct with these values has the fields of a shape, and no others; its `extra` is empty."""
+    try:
+        return None not in shape.present(values) and shape.absent(values).count(None) == shape.absent_count
+    except ValueError:  # an array of numpy's, which has no form in CBOR either
+        return False
 
 
 def _write_entries(output: cbor.Output, value: Any) -> None:

@@ -83,38 +83,40 @@ class ImageLayout:
     def __init__(self, data: memoryview, message: ImageMessage, numbers: list[_Number], length: _Number) -> None:
         ((self._channel, array),) = message.data.items()
         self._array = (array.shape, array.dtype, array.compression, array.elem_size, array.column_major)
+        self._nbytes = array.nbytes
         self._message = replace(message, data={})
-        self._numbers = [(number.name, number.denominator) for number in numbers]
-        self._immediate = [place for place, number in enumerate(numbers) if number.form == "b"]
+        # What is unpacked: the bytes that stay the same, and behind each of them the number that follows.
+        self._numbers = [(number.name, 2 * at + 1, number.denominator) for at, number in enumerate(numbers)]
+        self._immediate = [2 * at + 1 for at, number in enumerate(numbers) if number.form == "b"]
         self._size = len(data) - len(array.data)
-        mask, form, end = bytearray(b"\xff" * self._size), ">", 0
+        form, end = ">", 0
         for number in (*numbers, length):
-            form += f"{number.at - end}x{number.form}"
-            width = struct.calcsize(number.form)
-            end = number.at + width
-            mask[number.at : end] = bytes(width)
+            form += f"{number.at - end}s{number.form}"
+            end = number.at + struct.calcsize(number.form)
         self._unpack = struct.Struct(form).unpack_from
-        self._mask = int.from_bytes(mask, "big")
-        self._same = int.from_bytes(data[: self._size], "big") & self._mask
+        self._same = self._unpack(data)[::2]
 
     def read(self, data: memoryview) -> ImageMessage | None:
         """Return what a message says; None if it does not look like the first."""
         size = self._size
-        if len(data) < size or int.from_bytes(data[:size], "big") & self._mask != self._same:
+        if len(data) < size:
             return None
-        *values, length = self._unpack(data)
+        parts = self._unpack(data)
+        if parts[::2] != self._same:
+            return None
+        length = parts[-1]
         if length != len(data) - size:
             return None
         for place in self._immediate:
-            if not 0 <= values[place] < _IMMEDIATE:
+            if not 0 <= parts[place] < _IMMEDIATE:
                 return None
         shape, dtype, compression, elem_size, column_major = self._array
         array = Array(shape, dtype, data[size:], compression, elem_size, column_major=column_major)
-        if fault_of(array):  # bytes and shape: then a full decoding refuses it
+        if (compression or length != self._nbytes) and fault_of(array):  # then a full decoding refuses it
             return None
         fields: dict[str, Any] = {"data": {self._channel: array}}
-        for (name, denominator), value in zip(self._numbers, values, strict=True):
-            fields[name] = value if denominator is None else Rational(value, denominator)
+        for name, place, denominator in self._numbers:
+            fields[name] = parts[place] if denominator is None else Rational(parts[place], denominator)
         return replace(self._message, **fields)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from itertools import repeat
 
 from labwire.errors import UsageError
 from labwire.wire.tcp_frame import AckCode
@@ -20,7 +20,7 @@ class AnswerBook:
         self.refused_images = 0
         """Images that were answered with this failure."""
         self.waiting_count = 0
-        self._waiting: Counter[int] = Counter()  # a foreign sender may use a number twice
+        self._waiting: dict[int, int] = {}  # how often: a foreign sender may use a number twice
 
     def note_received(self, image_number: int) -> None:
         """Note that an image was handed over."""
@@ -33,13 +33,11 @@ class AnswerBook:
         Raises:
             UsageError: No such image waits.
         """
-        count = self._waiting.get(image_number, 0)
-        if count == 1:
-            del self._waiting[image_number]
-        elif count:
-            self._waiting[image_number] = count - 1
-        else:
+        count = self._waiting.pop(image_number, 0)
+        if not count:
             raise UsageError(f"image {image_number} does not wait for an answer")
+        if count > 1:
+            self._waiting[image_number] = count - 1
         self.waiting_count -= 1
 
     def give_up(self, code: AckCode, text: str) -> Iterator[int]:
@@ -48,11 +46,11 @@ class AnswerBook:
         self.refused_images = self.waiting_count
         waiting = self._waiting
         self.forget()
-        return waiting.elements()
+        return (number for number, count in waiting.items() for number in repeat(number, count))
 
     def forget(self) -> None:
         """Note that nobody waits for answers any more."""
-        self._waiting = Counter()
+        self._waiting = {}
         self.waiting_count = 0
 
 

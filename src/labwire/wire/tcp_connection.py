@@ -212,9 +212,11 @@ class TcpConnection(ABC, Generic[EventT]):
             )
 
     def _move(self, step: Step) -> None:
-        self.state = self._transitions[self.state, step]
-        if self.state in _WITHOUT_RUN:
-            self.run_number = None
+        state = self._transitions[self.state, step]
+        if state is not self.state:
+            self.state = state
+            if state in _WITHOUT_RUN:
+                self.run_number = None
 
     def _ack(
         self,
@@ -232,7 +234,7 @@ class TcpConnection(ABC, Generic[EventT]):
         run = (self.run_number or 0) if run_number is None else run_number
         number = self.socket_number if socket_number is None else socket_number
         flags = (0 if code else FLAG_OK) | (FLAG_FATAL if fatal else 0) | (FLAG_TEXT if text else 0)
-        header = FrameHeader(ACK, image_number, 0, number, flags, run, processed, code, kind)
+        header = (ACK, image_number, 0, number, flags, run, processed, code, kind)
         self._outbox.put(header, encode_text(text) if text else b"")
 
     def _drop(self, error: LabwireError, now_s: float) -> None:

@@ -152,7 +152,11 @@ class FrameHeader(NamedTuple):
     """ACK: the type of the frame that is answered; 0 means the connection itself, which is then closed."""
 
 
-def encode_header(header: FrameHeader, payload_size: int | None = None) -> bytes:
+HeaderFields: TypeAlias = FrameHeader | tuple[int, int, int, int, int, int, int, int, int]
+"""A header, or its bare fields: to make a named tuple of them takes as long as to encode them."""
+
+
+def encode_header(header: HeaderFields, payload_size: int | None = None) -> bytes:
     """Encode a header to its 64 bytes.
 
     Args:

@@ -5,6 +5,7 @@ Source: image-stream, "TCP/IP image stream", "ACK handling", "Keepalive".
 
 from __future__ import annotations
 
+import struct
 from typing import ClassVar
 
 from labwire.errors import DeadlineError, LabwireError, PeerGoneError, ProtocolError, StateError, UsageError
@@ -25,12 +26,12 @@ from labwire.wire.tcp_frame import (
     DATA,
     FLAG_FATAL,
     FLAG_OK,
-    HEADER,
     HEADER_BYTES,
     MAGIC,
     VERSION,
     FrameHeader,
     FrameType,
+    HeaderFields,
     Readable,
     ack_code_name,
     decode_text,
@@ -47,7 +48,9 @@ MAX_UNSENT_BYTES = 8 << 20
 """Above it the sender waits; one image is always taken, however large."""
 
 
-_ACK_BEGINS = [MAGIC, VERSION, ACK]
+_ANSWER = struct.Struct("<8sQQ4xIQI2xH16x")
+"""What is looked at of the header of an answer to an image."""
+_ACK_BEGINS = struct.pack("<IHH", MAGIC, VERSION, ACK)
 _RUN_STATES = frozenset({State.STARTED, State.RUNNING, State.FAILED})
 
 
@@ -128,7 +131,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
         """Whether an image may be sent now. False in a run: wait for ACKs, or for the socket to take bytes."""
         return (
             self.state in _RUN_STATES
-            and self.unsent_bytes < self._max_unsent_bytes
+            and self._outbox.unsent_bytes < self._max_unsent_bytes
             and len(self.account.unacknowledged) < self._max_unacknowledged
         )
 
@@ -146,8 +149,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
             )
         if image_number in self.account.unacknowledged:
             raise UsageError(f"image {image_number} is on its way already: an image number is used once in a run")
-        header = FrameHeader(DATA, image_number, 0, self.socket_number, 0, self.run_number or 0)
-        self._put(header, payload, now_s)
+        self._put((DATA, image_number, 0, self.socket_number, 0, self.run_number or 0, 0, 0, 0), payload, now_s)
         self.account.note_sent(image_number)
         self._move(DATA_STEP)
 
@@ -238,7 +240,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
 
     @property
     def _waits_for_images(self) -> bool:
-        return bool(self.account.unacknowledged) or self.unsent_bytes > 0
+        return len(self.account.unacknowledged) > 0 or self._outbox.unsent_bytes > 0
 
     def _dead_at(self) -> float:
         # A byte that the socket takes shows that the peer reads, as one that comes shows that it speaks.
@@ -274,7 +276,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
     def receive_data(self, data: Readable, now_s: float) -> list[SenderEvent]:
         """Take bytes that came, see `TcpConnection.receive_data`."""
         taken = 0 if self._reader.in_frame else self._take_answers(data, now_s)
-        return super().receive_data(memoryview(data)[taken:], now_s)
+        return self._take_events() if taken == len(data) else super().receive_data(memoryview(data)[taken:], now_s)
 
     def _take_answers(self, data: Readable, now_s: float) -> int:
         """Take good answers to images, which is nearly all that comes, and return how many bytes they are.
@@ -284,9 +286,9 @@ class SenderConnection(TcpConnection[SenderEvent]):
         if not self._may(DATA_ACK_STEP):
             return 0
         account, run, taken = self.account, self.run_number, 0
-        for fields in HEADER.iter_unpack(memoryview(data)[: len(data) // HEADER_BYTES * HEADER_BYTES]):
-            *kind, image_number, size, _, flags, of_run, processed, _, ack_for, _, _ = fields
-            good = kind == _ACK_BEGINS and not size and flags == FLAG_OK and of_run == run and ack_for == DATA
+        whole = data if not len(data) % HEADER_BYTES else memoryview(data)[: len(data) // HEADER_BYTES * HEADER_BYTES]
+        for begins, image_number, size, flags, of_run, processed, ack_for in _ANSWER.iter_unpack(whole):
+            good = begins == _ACK_BEGINS and not size and flags == FLAG_OK and of_run == run and ack_for == DATA
             if not good or image_number not in account.unacknowledged:
                 break
             account.note_acknowledged(image_number, processed)
@@ -387,7 +389,7 @@ class SenderConnection(TcpConnection[SenderEvent]):
     def _header(self, kind: FrameType) -> FrameHeader:
         return FrameHeader(kind, socket_number=self.socket_number, run_number=self.run_number or 0)
 
-    def _put(self, header: FrameHeader, payload: Payload, now_s: float) -> None:
+    def _put(self, header: HeaderFields, payload: Payload, now_s: float) -> None:
         waiting = self._waits_for_images
         self._outbox.put(header, payload)
         if not waiting:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from labwire.errors import StateError, UsageError
-from labwire.wire.tcp_frame import HEADER_BYTES, FrameHeader, Readable, decode_header, encode_header
+from labwire.wire.tcp_frame import HEADER_BYTES, FrameHeader, HeaderFields, Readable, decode_header, encode_header
 
 Payload: TypeAlias = Readable | Sequence[Readable]
 """Bytes to send behind a header: one buffer or several, C-contiguous; they go out as they are, in one gather write."""
@@ -17,10 +19,11 @@ Allocate: TypeAlias = Callable[[int], bytearray | memoryview | None]
 
 _SKIP_BYTES = 64 << 10
 _MAX_GATHERED = 64  # parts of one sendmsg; the system's limit is 1024
+_BUFFERS = (bytes, bytearray, memoryview)
 _NOTHING = memoryview(b"")
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """One frame that has arrived."""
 
     header: FrameHeader
@@ -66,7 +69,7 @@ class FrameReader:
     def next_buffer(self) -> memoryview | None:
         """Return where the next bytes belong, never empty; None if `allocate` has no buffer at the moment."""
         if self._header is None:
-            return self._header_room[self._got :]
+            return self._header_room[self._got :] if self._got else self._header_room
         missing = self._header.payload_size - self._got
         if self._skipping:
             if self._skip_room is None:
@@ -79,7 +82,7 @@ class FrameReader:
             self._payload = memoryview(buffer)[: self._header.payload_size]
             if self._payload.nbytes != self._header.payload_size:
                 raise UsageError(f"a buffer of {self._payload.nbytes} bytes for {self._header.payload_size}")
-        return self._payload[self._got :]
+        return self._payload[self._got :] if self._got else self._payload
 
     def received(self, count: int) -> Frame | None:
         """Note that the first `count` bytes of `next_buffer` are filled; return the frame that this completes, if any.
@@ -88,14 +91,13 @@ class FrameReader:
             ProtocolError: The header is none.
             LabwireError: What the judge raises.
         """
-        self._got += count
-        if self._header is None:
-            if self._got < HEADER_BYTES:
-                return None
-            return self._begin(decode_header(self._header_room))
-        if self._got < self._header.payload_size:
+        self._got = got = self._got + count
+        header = self._header
+        if header is None:
+            return None if got < HEADER_BYTES else self._begin(decode_header(self._header_room))
+        if got < header.payload_size:
             return None
-        frame = Frame(self._header, self._payload)
+        frame = Frame(header, self._payload)
         self._header = self._payload = None
         self._skipping = False
         self._got = 0
@@ -144,14 +146,15 @@ class Outbox:
     """Frames on their way out. A payload is referred to until the socket has taken it, never copied."""
 
     def __init__(self) -> None:
-        self._frames: deque[deque[memoryview]] = deque()
+        self._frames: deque[list[memoryview]] = deque()
+        self._sizes: deque[int] = deque()  # what is left of each of them
         self._handed_out = 0  # frames that a gather write may be sending right now: they cannot be taken back
         self._first_begun = False  # nor can the first one, once a part of it is out
         self.unsent_bytes = 0
         self.put_count = 0
         """Frames that were appended and not taken back."""
 
-    def put(self, header: FrameHeader, payload: Payload = b"") -> int:
+    def put(self, header: HeaderFields, payload: Payload = b"") -> int:
         """Append a frame; return its payload's size.
 
         Args:
@@ -161,10 +164,10 @@ class Outbox:
         Raises:
             UsageError: A number does not fit into its field, or a buffer is not contiguous.
         """
-        parts = views_of(payload) if payload else deque[memoryview]()
-        size = sum(map(len, parts)) if parts else 0
-        parts.appendleft(memoryview(encode_header(header, size)))
-        self._frames.append(parts)
+        views = views_of(payload) if payload else ()
+        size = sum(map(len, views)) if views else 0
+        self._frames.append([memoryview(encode_header(header, size)), *views])
+        self._sizes.append(HEADER_BYTES + size)
         self.put_count += 1
         self.unsent_bytes += HEADER_BYTES + size
         return size
@@ -179,10 +182,10 @@ class Outbox:
         for frame in self._frames:
             if len(gathered) + len(frame) > _MAX_GATHERED and gathered:
                 break
-            gathered.extend(frame)
+            gathered += frame
             count += 1
         self._handed_out = count
-        return gathered[:_MAX_GATHERED]
+        return gathered if len(gathered) <= _MAX_GATHERED else gathered[:_MAX_GATHERED]
 
     def sent(self, count: int) -> None:
         """Note that a gather write is over and `count` bytes went out.
@@ -194,18 +197,16 @@ class Outbox:
             raise UsageError(f"{count} bytes sent, and only {self.unsent_bytes} were to be sent")
         self.unsent_bytes -= count
         self._handed_out = 0
+        sizes = self._sizes
         while count:
-            frame = self._frames[0]
-            part = frame[0]
-            self._first_begun = True
-            if count < len(part):
-                frame[0] = part[count:]
+            if count < sizes[0]:
+                sizes[0] -= count
+                self._frames[0] = _rest_of(self._frames[0], count)
+                self._first_begun = True
                 return
-            count -= len(part)
-            frame.popleft()
-            if not frame:
-                self._frames.popleft()
-                self._first_begun = False
+            count -= sizes.popleft()
+            self._frames.popleft()
+            self._first_begun = False
 
     def take_back(self, since: int = 0) -> int:
         """Drop the frames of which no byte may have gone out yet; return how many.
@@ -215,19 +216,28 @@ class Outbox:
         """
         dropped = min(len(self._frames) - max(self._handed_out, self._first_begun), self.put_count - since)
         for _ in range(dropped):
-            self.unsent_bytes -= sum(map(len, self._frames.pop()))
+            self._frames.pop()
+            self.unsent_bytes -= self._sizes.pop()
         self.put_count -= max(dropped, 0)
         return max(dropped, 0)
 
 
-def views_of(payload: Payload) -> deque[memoryview]:
+def _rest_of(frame: list[memoryview], sent: int) -> list[memoryview]:
+    for at, part in enumerate(frame):
+        if sent < len(part):
+            return [part[sent:], *frame[at + 1 :]]
+        sent -= len(part)
+    return []
+
+
+def views_of(payload: Payload) -> list[memoryview]:
     """Return the non-empty buffers of a payload as views of bytes.
 
     Raises:
         UsageError: One is not C-contiguous, so that it cannot go out as it is.
     """
-    parts = (payload,) if isinstance(payload, bytes | bytearray | memoryview) else payload
-    views: deque[memoryview] = deque()
+    parts = (payload,) if isinstance(payload, _BUFFERS) else payload
+    views: list[memoryview] = []
     for part in parts:
         view = memoryview(part)
         if not view.nbytes:

@@ -28,7 +28,9 @@ from labwire.wire.tcp_events import (
     WriterEvent,
 )
 from labwire.wire.tcp_frame import (
+    ACK,
     DATA,
+    FLAG_OK,
     MAX_PAYLOAD_BYTES,
     MAX_UINT32,
     AckCode,
@@ -39,7 +41,7 @@ from labwire.wire.tcp_frame import (
     error_of_ack,
     frame_name,
 )
-from labwire.wire.tcp_states import CLOSED, DATA_ACK_STEP, DATA_STEP, FAILED, Role, State, Step
+from labwire.wire.tcp_states import CLOSED, DATA_ACK_STEP, DATA_STEP, FAILED, RUNNING, Role, State, Step
 from labwire.wire.tcp_stream import Allocate, Frame
 from labwire.wire.tcp_timeouts import WRITER_TIMEOUTS, WriterTimeouts
 
@@ -141,9 +143,12 @@ class WriterConnection(TcpConnection[WriterEvent]):
         """
         if self._is_over(run_number):
             return False
-        self._book.note_answered(image_number)
-        self._book.processed_images += 1
-        self._answer(DATA, now_s, image_number)
+        book = self._book
+        book.note_answered(image_number)
+        book.processed_images += 1
+        processed = book.processed_images & MAX_UINT32
+        self._outbox.put((ACK, image_number, 0, self.socket_number, FLAG_OK, run_number, processed, 0, DATA))
+        self._spoke_s = now_s
         self._move(DATA_ACK_STEP)
         return True
 
@@ -249,7 +254,7 @@ class WriterConnection(TcpConnection[WriterEvent]):
 
     def _heard(self, now_s: float) -> None:
         self._heard_s = now_s
-        if not self._is_busy:
+        if not self._book.waiting_count and not self._is_busy:
             self._busy_since_s = now_s  # if these bytes make it busy
 
     def next_deadline(self) -> float | None:
@@ -281,6 +286,8 @@ class WriterConnection(TcpConnection[WriterEvent]):
     # --- what the detector says
 
     def _wants(self, header: FrameHeader) -> bool:
+        if self._is_next_image(header):
+            return True
         step = _STEPS.get(header.type)
         if step is None:
             return header.type in _ALWAYS_WANTED
@@ -290,6 +297,10 @@ class WriterConnection(TcpConnection[WriterEvent]):
             raise ProtocolError(f"{frame_name(header.type)} must not come in state {self.state.name}")
         return self.state is not FAILED
 
+    def _is_next_image(self, header: FrameHeader) -> bool:
+        # Nearly all that comes, so that it is told apart first.
+        return header.type == DATA and self.state is RUNNING and header.run_number == self.run_number
+
     def _is_stray(self, header: FrameHeader) -> bool:
         # Where the run number adds nothing, because frames come in order, a foreign sender may have left it out.
         if header.run_number == self.run_number:
@@ -297,6 +308,12 @@ class WriterConnection(TcpConnection[WriterEvent]):
         return self.run_number is None or header.run_number != 0 or header.type not in _RUN_IS_CLEAR
 
     def _on_frame(self, frame: Frame, now_s: float) -> None:
+        if self._is_next_image(frame.header):
+            self._on_image(frame.header, frame.payload or _NOTHING, now_s)
+        else:
+            self._on_any_frame(frame, now_s)
+
+    def _on_any_frame(self, frame: Frame, now_s: float) -> None:
         header, payload = frame.header, frame.payload or _NOTHING
         step = _STEPS.get(header.type)
         if step is not None and (self._is_stray(header) or not self._may(step)):
@@ -335,12 +352,13 @@ class WriterConnection(TcpConnection[WriterEvent]):
 
     def _on_image(self, header: FrameHeader, payload: memoryview, now_s: float) -> None:
         self._move(DATA_STEP)
-        if self._book.failure is not None:
-            code, text = self._book.failure
-            self._book.refused_images += 1
+        book = self._book
+        if book.failure is not None:
+            code, text = book.failure
+            book.refused_images += 1
             self._answer(DATA, now_s, header.image_number, code, text, fatal=True)
         else:
-            self._book.note_received(header.image_number)
+            book.note_received(header.image_number)
             self._events.append(ImageReceived(header.run_number, header.image_number, payload))
 
     def _on_end(self, run_number: int, payload: memoryview, now_s: float) -> None:
