@@ -105,6 +105,17 @@ def test_what_a_newcomer_gets_wrong_reads_well(
     assert done.stdout == ""
 
 
+def test_a_log_that_cannot_be_written_is_told_and_the_rest_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with running_rig(tmp_path, f'{EYES}\n[log]\nfolder = "file/log"\n') as rig:
+        assert "steward" in rig.ready.failed
+        assert "eyes" in rig.ready.actors
+        assert float(ask(rig, b"t")) > 0
+        assert rig.stop(signal.SIGINT) == 0
+    assert "cannot write the log file" in rig.stderr
+    assert "choose [log] folder" in rig.stderr
+
+
 def test_an_actor_is_stopped_and_restarted(rig: RunningRig) -> None:
     def eyes() -> dict[str, Any]:
         actors = json.loads(rig.labwire("actors", "list", "--json").stdout)

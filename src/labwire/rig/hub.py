@@ -259,8 +259,9 @@ class Hub:
     def _child_died(self, child: Child, why: str) -> None:
         self._ports.actor_died(child.name)
         self._actor.log.error("actor %s %s", child.name, why)
-        if child.name == STEWARD:
-            self._say(f"actor {child.name} {why}")  # it is the one that would print it
+        if child.name == STEWARD:  # it is the one that would print it
+            said = f" ({child.last_error})" if child.last_error not in why else ""
+            self._say(f"actor {child.name} {why}{said}")
         self._actor.notify(
             "actor.died", actor=child.name, reason=why, last_error=child.last_error, restarts=child.restarts
         )
