@@ -17,7 +17,7 @@ from typing import Any
 import zmq
 
 from labwire.bus.backbone import MONITOR_INPROC, XPUB_INPROC, XSUB_INPROC
-from labwire.bus.parts import send_parts
+from labwire.bus.parts import parts_of, send_parts
 from labwire.wire.bus_message import encode_payload
 
 FENCE_TOPIC = b"bus.fence"
@@ -105,7 +105,7 @@ class Entry:
     def _await_fence(self, nonce: bytes) -> bool:
         deadline = time.monotonic() + FENCE_LIMIT_S
         try:
-            while self._fence.recv_multipart()[1:] != [nonce]:
+            while parts_of(self._fence, self._fence.recv(0, copy=False))[1:] != [nonce]:
                 if time.monotonic() > deadline:
                     return False  # somebody else floods the topic
         except zmq.Again:

@@ -20,6 +20,7 @@ from labwire.bus.backbone import XPUB_INPROC, bind
 from labwire.bus.delays import DelayQueue
 from labwire.bus.entry import FENCE_LIMIT_S, Entry, can_read
 from labwire.bus.far_peer import notice_loss
+from labwire.bus.parts import parts_of
 from labwire.bus.peer_watch import PeerWatch
 from labwire.clock import RigClock
 from labwire.errors import LabwireError
@@ -194,7 +195,7 @@ class Inlet:
                 frame = socket.recv(_NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            yield _parts_of(socket, frame)
+            yield parts_of(socket, frame)
             if not can_read(socket):  # costs a fraction of the exception
                 return
         self._unfinished.add(socket)
@@ -214,7 +215,7 @@ class Inlet:
                 if frame.bytes == remote.TIME and not frame.more:  # who sets a clock by it feels each microsecond
                     reply = repr(self._clock.now()).encode()
                 else:
-                    reply = self._answer(_parts_of(rep, frame))
+                    reply = self._answer(parts_of(rep, frame))
             finally:
                 rep.send(reply)
             if not can_read(rep):
@@ -298,12 +299,3 @@ class Inlet:
         if self._unfinished:
             return 0.0
         return None if math.isinf(due_s) else due_s - now_s  # epoll rounds up to milliseconds
-
-
-def _parts_of(socket: zmq.Socket[Any], frame: zmq.Frame) -> list[bytes]:
-    """Return a message that begins with a frame; a frame knows whether more follow, asking the socket takes longer."""
-    parts = [frame.bytes]
-    while frame.more:
-        frame = socket.recv(_NOBLOCK, copy=False)
-        parts.append(frame.bytes)
-    return parts

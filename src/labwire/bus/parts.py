@@ -1,4 +1,4 @@
-"""Sends the parts of a message at the least cost.
+"""Sends and reads the parts of a message at the least cost.
 
 This runs for every part of a stream. pyzmq's own `send` looks for what only draft sockets know and costs twice what the
 call below it does; its `send_multipart` looks at every part first and costs six times as much.
@@ -14,7 +14,9 @@ import zmq.backend
 
 from labwire.wire.bus_message import Part
 
-_MORE = int(zmq.SNDMORE)  # a plain integer: pyzmq's enumerations cost a microsecond where they are combined
+# Plain integers: pyzmq's enumerations cost a microsecond where they are combined.
+_MORE = int(zmq.SNDMORE)
+_NOBLOCK = int(zmq.NOBLOCK)
 
 SendPart: TypeAlias = Callable[[zmq.Socket[Any], Part, int], object]
 
@@ -31,3 +33,12 @@ def send_parts(socket: zmq.Socket[Any], parts: Sequence[bytes]) -> None:
     last = len(parts) - 1
     for number, part in enumerate(parts):
         send_part(socket, part, _MORE if number < last else 0)
+
+
+def parts_of(socket: zmq.Socket[Any], frame: zmq.Frame) -> list[bytes]:
+    """Return a message that begins with a frame; a frame knows whether more follow, asking the socket takes longer."""
+    parts = [frame.bytes]
+    while frame.more:
+        frame = socket.recv(_NOBLOCK, copy=False)
+        parts.append(frame.bytes)
+    return parts
