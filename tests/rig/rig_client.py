@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from labwire.operations.bus import BusOperations
 from labwire.operations.rig import RigOperations
 from labwire.operations.service import client_of
 from labwire.rig.hub import Ready
-from tests.bus.fake_hub import LIMIT_S, own_context
+from tests.bus.fake_hub import LIMIT_S, own_context, wait_until
 from tests.packing import pack, unpack
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -130,12 +131,18 @@ class Client:
         self._synchronize()
 
     def _synchronize(self) -> None:
+        probe = [b"probe.", pack({"reader": uuid.uuid4().hex})]
         self.sub.subscribe(b"probe.")
-        while not self.sub.poll(5):
-            self.pub.send_multipart([b"probe.", b"\x80"])
+        wait_until(lambda: self.pub.send_multipart(probe) or self._hears(probe), "that both ends are connected")
         self.sub.unsubscribe(b"probe.")
         self.ask(b"v")
         self.actors.list()
+
+    def _hears(self, probe: list[bytes]) -> bool:
+        while self.sub.poll(5):
+            if self.sub.recv_multipart() == probe:
+                return True
+        return False
 
     def ask(self, *parts: bytes) -> str:
         self.remote.send_multipart(parts)
