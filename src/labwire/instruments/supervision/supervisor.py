@@ -97,7 +97,7 @@ class Supervisor:
             for key, _ in self._selector.select(self._wait_s()):
                 if key.data is None:
                     os.eventfd_read(self._wake)
-                else:
+                elif self._selector.get_map().get(key.fd) is key:  # not left alone, or closed, in this very turn
                     _do(key.data)
             while self._posted:
                 _do(self._posted.popleft())
