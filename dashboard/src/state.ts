@@ -53,6 +53,9 @@ export const recorderDown = computed(() => {
 });
 export const recording = computed(() => recorder.value?.recording === true && !recorderDown.value);
 
+/** Whether the disk lasts less than an hour; where that is not known, `disk_hours` is null. */
+export const diskShort = computed(() => !recorderDown.value && typeof recorder.value?.disk_hours === "number" && recorder.value.disk_hours < 1);
+
 const waiting = new Map<string, Message>();
 let waitingLog: Message[] = [];
 let waitingNotifications: Message[] = [];
@@ -154,8 +157,7 @@ export const warnings = computed<Warning[]>(() => {
   const state = recorder.value;
   if (state && Number(state.dropped) > 0 && recording.value)
     found.push({ text: `${state.dropped} messages not recorded`, page: "sessions", level: "bad" });
-  // Null: how long it lasts is not known.
-  if (typeof state?.disk_hours === "number" && state.disk_hours < 1) found.push({ text: "the disk lasts less than an hour", page: "sessions", level: "bad" });
+  if (diskShort.value && recording.value) found.push({ text: "the disk lasts less than an hour", page: "sessions", level: "bad" });
   return found.sort((a, b) => a.level.localeCompare(b.level));
 });
 

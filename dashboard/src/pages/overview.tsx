@@ -4,7 +4,7 @@ import { call } from "../api";
 import { bytes, count, duration, figure, hours, logText, rate } from "../format";
 import { hello, type Message } from "../live";
 import { addressOf, go, place } from "../route";
-import { actors, BAD_INSTRUMENT, deaths, instruments, kindOf, log, newest, recorder, recorderDown, recording, refreshActors, warnings, words } from "../state";
+import { actors, BAD_INSTRUMENT, deaths, diskShort, instruments, kindOf, log, newest, recorder, recorderDown, recording, refreshActors, warnings, words } from "../state";
 import { Button, Card, Dialog, Empty, Figure, Pill, Scroll, type Level } from "../ui";
 import { LogLines } from "./log";
 
@@ -168,7 +168,7 @@ export function Overview() {
           value={!state ? "none" : recorderDown.value || (recording.value ? duration(state.duration_s) : "idle")}
           level={recorderDown.value ? "bad" : recording.value ? "record" : undefined}
         />
-        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={state && !recorderDown.value ? hours(state.disk_hours) : "–"} />
+        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={state && !recorderDown.value ? hours(state.disk_hours) : "–"} level={diskShort.value ? "warn" : undefined} />
         <Figure label="disk free" value={state ? bytes(state.free_bytes) : "–"} />
         <Figure label="messages" value={stats ? rate(stats.messages_hz) : "–"} unit="/s" />
         <Figure label="traffic" value={stats ? bytes(stats.bytes_hz) : "–"} unit="/s" />

@@ -6,7 +6,7 @@ import { bytes, count, duration, hours, moment } from "../format";
 import { hello } from "../live";
 import { findOffers, leftOut, offers, startRecording } from "../record";
 import { addressOf, go, place } from "../route";
-import { actors, kindOf, notifications, recorder, recorderDown, recording } from "../state";
+import { actors, diskShort, kindOf, notifications, recorder, recorderDown, recording } from "../state";
 import { askMark, askStop } from "../shortcuts";
 import { attempt, Button, Card, Check, Empty, Field, Figure, Pill, Scroll } from "../ui";
 import { levelOf, SessionPage } from "./session";
@@ -70,7 +70,7 @@ function Recorder() {
         <Figure label="written" value={recording.value ? bytes(state.written_bytes) : "–"} />
         <Figure label="records" value={recording.value ? count(state.written) : "–"} />
         <Figure label="dropped" value={recording.value ? count(state.dropped) : "–"} level={Number(state.dropped) ? "bad" : undefined} />
-        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={recorderDown.value ? "–" : hours(state.disk_hours)} />
+        <Figure label={recording.value ? "disk lasts" : "disk would last"} value={recorderDown.value ? "–" : hours(state.disk_hours)} level={diskShort.value ? "warn" : undefined} />
       </dl>
       {recording.value && <p class="muted cut">{String(state.rec_path ?? "")}</p>}
       {!readOnly &&

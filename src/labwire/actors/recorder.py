@@ -37,7 +37,7 @@ from labwire.sessions.check.housekeeping import Housekeeper
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.folder import find_interrupted
 from labwire.sessions.manifest import Manifest, read_manifest
-from labwire.sessions.record.growth import DiskTime
+from labwire.sessions.record.growth import DiskTime, ImageWriters
 from labwire.sessions.record.recording import SessionRecorder
 from labwire.sessions.record.recording import State as RecorderState
 
@@ -79,6 +79,7 @@ class Recorder(Actor, Recording):
         self._ending = threading.Event()
         self._started_s = 0.0
         self._disk_time = DiskTime()
+        self._image_writers = ImageWriters(Path(self.options.root))
         self._sub = context.zmq_context.socket(zmq.SUB)
         self._sub.linger = 0
         self._sub.rcvhwm = 100_000
@@ -324,7 +325,7 @@ class Recorder(Actor, Recording):
         """
         forecast = self._recorder.forecast
         what = session or f"{forecast.not_known} not known"
-        grown_bytes = written_bytes if session else forecast.grown_bytes
+        grown_bytes = written_bytes + self._image_writers.stored_bytes if session else forecast.grown_bytes
         left_bytes = free_bytes - self.options.disk_stop_bytes
         return self._disk_time.hours(what, grown_bytes, left_bytes, now_s=time.monotonic())
 
@@ -358,7 +359,9 @@ class Recorder(Actor, Recording):
             received_s = time.monotonic()
             try:
                 while True:
-                    self._recorder.put(self._sub.recv_multipart(zmq.NOBLOCK), received_s)
+                    parts = self._sub.recv_multipart(zmq.NOBLOCK)
+                    self._recorder.put(parts, received_s)
+                    self._image_writers.note(parts)
             except zmq.Again:
                 continue
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from labwire.clock import monotonic_s
-from labwire.sessions.record.growth import DiskTime
+from labwire.sessions.record.growth import DiskTime, ImageWriters
 from tests.sessions.lab import Lab
 from tests.sessions.making import datum, jpeg, picture_parts
 
@@ -39,12 +41,39 @@ def test_what_pictures_take_that_are_no_jpeg_nobody_knows(lab: Lab) -> None:
     assert recorder.forecast.not_known == 1
 
 
-def test_the_disk_lasts_as_long_as_the_rate_since_the_last_look_says() -> None:
-    disk, hour = DiskTime(), 3600.0
-    assert disk.hours("a", 0, 1000, now_s=0.0) is None
-    assert disk.hours("a", 100, 1000, now_s=hour) is None, "it had not begun to grow"
-    assert disk.hours("a", 200, 1000, now_s=2 * hour) == 10.0
-    assert disk.hours("a", 300, -5, now_s=3 * hour) == 0.0
-    assert disk.hours("a", 300, 1000, now_s=4 * hour) is None, "nothing grew"
-    assert disk.hours("b", 900, 1000, now_s=5 * hour) is None, "something else grew before"
-    assert disk.hours("b", 1000, 1000, now_s=5 * hour) is None, "no time has passed"
+def test_what_a_detector_will_send_nobody_knows(lab: Lab) -> None:
+    recorder = lab.recorder()
+    recorder.put(datum("detector.det1.state", 1000.0, state="idle"), monotonic_s())
+    assert recorder.forecast.not_known == 1
+
+
+def test_writers_of_images_fill_the_disk_as_well(tmp_path: Path) -> None:
+    writers = ImageWriters(tmp_path)
+    for name, stored in (("disk1", 100), ("disk2", 20), ("disk1", 150)):
+        writers.note(datum(f"writer.{name}.state", 1000.0, stored_bytes=stored, folder=str(tmp_path)))
+    assert writers.stored_bytes == 170
+    elsewhere = "/proc" if Path("/proc/self").exists() else "/nowhere"
+    for parts in (
+        datum("writer.disk3.state", 1000.0, stored_bytes=5, folder=elsewhere),
+        datum("writer.disk3.state", 1000.0, stored_bytes=5, folder="/no/such\0folder"),
+        datum("writer.disk3.state", 1000.0, stored_bytes="many", folder=str(tmp_path)),
+        [b"writer.disk3.state", b"\xc1"],
+        [b"writer.disk3.state"],
+        datum("camera.world", 1000.0, stored_bytes=5, folder=str(tmp_path)),
+    ):
+        writers.note(parts)
+    assert writers.stored_bytes == 170
+
+
+def test_the_disk_lasts_as_long_as_the_rate_of_the_last_seconds_says() -> None:
+    disk = DiskTime()
+    assert disk.hours("a", 0, 3600, now_s=0.0) is None
+    assert disk.hours("a", 100, 3600, now_s=1.0) is None, "it had not begun to grow"
+    assert disk.hours("a", 200, 360_000, now_s=11.0) == 10.0, "10 bytes a second"
+    assert disk.hours("a", 400, 360_000, now_s=16.0) is not None
+    assert disk.hours("a", 500, -5, now_s=21.0) == 0.0
+    assert disk.hours("a", 500, 3600, now_s=40.0) is None, "nothing grew"
+    assert disk.hours("a", 100, 3600, now_s=41.0) is None, "somebody began anew"
+    assert disk.hours("a", 200, 3600, now_s=42.0) == 0.01
+    assert disk.hours("b", 900, 3600, now_s=43.0) is None, "something else grew before"
+    assert disk.hours("b", 1000, 3600, now_s=43.0) is None, "no time has passed"

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from labwire.sessions.config import RecorderConfig
 
 _JPEG = b"\xff\xd8"
+_DETECTOR, _STATE = b"detector.", b".state"
+_WRITER = b"writer."
+_MAX_WRITERS = 100
+_OVER_S = 10.0
+"""A rate is that of so long: images and messages come in bursts."""
 _RECORD_BYTES = 40
 """What the log and the Player's files add to a message, about."""
 
@@ -15,7 +24,8 @@ class Forecast:
     """Count what a session would take in, while none runs.
 
     Each message goes into the log and, if there is one, the Player's folder; a picture that is a JPEG goes into its
-    video as it is. How small a video makes other pictures nobody knows before: then there is no forecast.
+    video as it is. How small a video makes other pictures nobody knows before, nor what a detector will send in a run:
+    then there is no forecast.
 
     Args:
         config: How sessions are recorded.
@@ -27,7 +37,7 @@ class Forecast:
         self.grown_bytes = 0
         """What sessions would have grown by so far."""
         self.not_known = 0
-        """Pictures so far of which nobody knows what they would take."""
+        """Messages so far of something of which nobody knows what it would take."""
 
     def add(self, parts: Sequence[bytes]) -> None:
         """Count a message that a session would have recorded."""
@@ -38,13 +48,59 @@ class Forecast:
             self.grown_bytes += size
         else:
             self.grown_bytes += self._copies * (size + _RECORD_BYTES)
+            if parts[0].startswith(_DETECTOR) and parts[0].endswith(_STATE):
+                self.not_known += 1
+
+
+class _WriterState(msgspec.Struct, frozen=True):
+    stored_bytes: int
+    folder: str
+
+
+class ImageWriters:
+    """What writers of images store on the disk of the recordings: they are processes of their own, but tell it.
+
+    Args:
+        root: A folder on that disk.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._decoder = msgspec.msgpack.Decoder(_WriterState)
+        self._here: dict[str, bool] = {}
+        self._stored: dict[bytes, int] = {}
+
+    @property
+    def stored_bytes(self) -> int:
+        """All of them together, so far."""
+        return sum(list(self._stored.values()))
+
+    def note(self, parts: Sequence[bytes]) -> None:
+        """Look at a message: is it ``writer.<name>.state``?"""
+        if len(parts) != 2 or not parts[0].startswith(_WRITER) or not parts[0].endswith(_STATE):
+            return
+        try:
+            told = self._decoder.decode(parts[1])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return  # of somebody else
+        if len(self._stored) < _MAX_WRITERS and self._is_here(told.folder):
+            self._stored[parts[0]] = told.stored_bytes
+
+    def _is_here(self, folder: str) -> bool:
+        if folder not in self._here:
+            try:
+                self._here[folder] = Path(folder).stat().st_dev == self._root.stat().st_dev
+            except (OSError, ValueError):
+                return False  # on another computer, or not made yet
+        return self._here[folder]
 
 
 class DiskTime:
-    """Tell from look to look how long the disk lasts at the rate since the look before."""
+    """Tell from look to look how long the disk lasts at the rate of the last seconds."""
 
     def __init__(self) -> None:
-        self._before = ("", 0, 0.0)
+        self._what = ""
+        self._looks: deque[tuple[int, float]] = deque()
 
     def hours(self, what: str, grown_bytes: int, left_bytes: int, *, now_s: float) -> float | None:
         """Return the hours that are left; None while nothing grows, or something else grew at the look before.
@@ -55,9 +111,16 @@ class DiskTime:
             left_bytes: What the disk may still take.
             now_s: Now, on the monotonic clock.
         """
-        before, before_bytes, before_s = self._before
-        self._before = what, grown_bytes, now_s
-        grown = grown_bytes - before_bytes
-        if what != before or not before_bytes or grown <= 0 or now_s <= before_s:
+        if what != self._what:
+            self._what = what
+            self._looks.clear()
+        while len(self._looks) > 1 and now_s - self._looks[0][1] > _OVER_S:
+            self._looks.popleft()
+        first_bytes, first_s = self._looks[0] if self._looks else (0, now_s)
+        if grown_bytes < first_bytes:  # somebody began anew
+            self._looks.clear()
+        self._looks.append((grown_bytes, now_s))
+        grown = grown_bytes - first_bytes
+        if not first_bytes or grown <= 0 or now_s <= first_s:
             return None
-        return max(0, left_bytes) * (now_s - before_s) / grown / 3600
+        return max(0, left_bytes) * (now_s - first_s) / grown / 3600
