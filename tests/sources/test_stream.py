@@ -17,6 +17,7 @@ import pytest
 
 from labwire.errors import DeviceError, StateError
 from labwire.picture import Picture
+from labwire.sources import stream as stream_module
 from labwire.sources.feed import PictureFeed
 from labwire.sources.stream import StreamSource, without_password
 from labwire.testing.processes import running_process
@@ -34,7 +35,7 @@ class MotionJpegServer(ThreadingHTTPServer):
     def __init__(self, frames: list[bytes], port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.frames = frames
-        self.breaking = threading.Event()
+        self.breaking, self.pausing = threading.Event(), threading.Event()
         self.url = f"http://127.0.0.1:{self.server_address[1]}/stream"
 
 
@@ -47,6 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             while not server.breaking.is_set():
                 for frame in server.frames:
+                    if server.pausing.is_set():
+                        server.breaking.wait()
                     head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
                     self.wfile.write(head.encode() + frame + b"\r\n")
                     if server.breaking.wait(1 / FPS):
@@ -122,6 +125,27 @@ def test_nobody_there_is_told_without_the_password() -> None:
     assert "secret" not in caught.value.message
     assert "secret" not in source.describe().name
     assert without_password("rtsp://a:b@h:1/x?y=1") == "rtsp://h:1/x?y=1"
+
+
+def test_a_camera_that_does_not_answer_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_OPEN_S", 0.3)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(DeviceError, match="did not answer within"),
+    ):
+        StreamSource(f"RTSP://127.0.0.1:{mute.getsockname()[1]}/x").open()
+
+
+def test_a_camera_that_falls_silent_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "_SILENT_S", 2.0)
+    with motion_jpeg_server(jpegs(3)) as server:
+        source = StreamSource(server.url)
+        source.open()
+        server.pausing.set()
+        with pytest.raises(DeviceError, match="sent nothing for 2 s"):
+            take(source, 10_000)
+        source.close()
+        server.breaking.set()
 
 
 def test_reading_before_opening_is_told_and_closing_twice_does_no_harm() -> None:

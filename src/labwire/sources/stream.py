@@ -52,7 +52,8 @@ class StreamSource:
     def __init__(
         self, url: str, *, options: Mapping[str, str] | None = None, anchor: EpochAnchor | None = None
     ) -> None:
-        self._url = url
+        scheme, colon, rest = url.partition(":")
+        self._url = scheme.lower() + colon + rest  # FFmpeg knows them in small letters only
         self._options = dict(options or {})
         self._anchor = anchor or EpochAnchor()
         self._name = without_password(url)
@@ -132,10 +133,13 @@ class StreamSource:
             from av.error import FFmpegError
         rtsp = urlsplit(self._url).scheme.startswith("rtsp")
         options = {**_OPTIONS, **(_RTSP_OPTIONS if rtsp else {}), **self._options}
+        start_s = monotonic_s()
         try:
             return av.open(self._url, options=options, timeout=(_OPEN_S, _SILENT_S))
         except (FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if monotonic_s() - start_s >= _OPEN_S:  # FFmpeg calls it invalid data, or an exit that was asked for
+                reason = f"it did not answer within {_OPEN_S:g} s"
             raise DeviceError(
                 f"{self._name} cannot be opened ({reason}): is the camera on, are address and password right?",
                 url=self._name,
@@ -144,7 +148,7 @@ class StreamSource:
     # The methods below run in the thread of one connection.
 
     def _run(self, container: InputContainer, stream: VideoStream, connection: _Connection) -> None:
-        from av.error import FFmpegError
+        from av.error import ExitError, FFmpegError
 
         as_it_comes = stream.codec_context.name == "mjpeg"
         try:
@@ -154,6 +158,8 @@ class StreamSource:
                 arrived_s = monotonic_s()
                 for picture in self._pictures(packet, arrived_s, as_it_comes=as_it_comes):
                     connection.queue.put(picture)
+        except ExitError:  # what PyAV's time limit makes FFmpeg say
+            connection.failure = f"sent nothing for {_SILENT_S:g} s"
         except (FFmpegError, OSError) as error:
             connection.failure = f"broke off: {getattr(error, 'strerror', None) or error}"
         finally:
