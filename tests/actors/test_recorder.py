@@ -10,7 +10,7 @@ import pytest
 
 from labwire.actors.recorder import Recorder
 from labwire.client import Rig
-from labwire.errors import DeadlineError
+from labwire.errors import DeadlineError, DeviceError
 from labwire.operations.recording import RecordingStopped
 from labwire.sessions import events
 from labwire.sessions.manifest import read_manifest, uuid_of
@@ -55,6 +55,13 @@ class Scale(Actor, Recordable):
     def counters(self):
         return StreamCounters()
 """
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_option(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    bench = ActorBench(Recorder, root=str(tmp_path / "file" / "recordings"))
+    with pytest.raises(DeviceError, match=r"file/recordings: Not a directory; choose \[recorder\] root"), bench:
+        pass
 
 
 def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) -> None:

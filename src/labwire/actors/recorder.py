@@ -14,7 +14,15 @@ import msgspec
 import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
-from labwire.errors import InvalidNameError, LabwireError, NotFoundError, ProtocolError, ResourceError, UsageError
+from labwire.errors import (
+    DeviceError,
+    InvalidNameError,
+    LabwireError,
+    NotFoundError,
+    ProtocolError,
+    ResourceError,
+    UsageError,
+)
 from labwire.images.repair import repair_left
 from labwire.operations.actors import ActorList, Actors
 from labwire.operations.job import Job
@@ -88,8 +96,16 @@ class Recorder(Actor, Recording):
         self._reader = threading.Thread(target=self._read, name="recorder reads")
 
     def on_start(self) -> None:
-        """Read the bus from now on; what comes while no session runs is let go."""
-        Path(self.options.root).mkdir(parents=True, exist_ok=True)
+        """Read the bus from now on; what comes while no session runs is let go.
+
+        Raises:
+            DeviceError: There is no folder for sessions, and none can be made.
+        """
+        try:
+            Path(self.options.root).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            text = f"cannot make the folder of sessions {self.options.root}: {error.strerror}; choose [recorder] root"
+            raise DeviceError(text) from error
         self._sub.connect(self.context.sub_url)
         self._reader.start()
         self.every(_STATE_S, self._publish_state)
