@@ -13,6 +13,7 @@ from labwire.file_backend.status_board import StatusCode
 from labwire.testing.rig import running_rig
 from labwire.testing.waiting import wait_until
 from tests.films import BPM, write_film
+from tests.ports import lasting_port
 from tests.sources.clips import jpegs
 from tests.sources.test_stream import motion_jpeg_server
 
@@ -59,8 +60,7 @@ def test_vital_signs_are_on_the_bus_and_in_the_files(tmp_path: Path, film: bytes
 def test_a_lost_camera_is_a_gap(tmp_path: Path) -> None:
     toml = '[cameras.face]\nurl = "{}"\n[cameras.face.vitals]\n'
     with ExitStack() as first:
-        server = first.enter_context(motion_jpeg_server(jpegs(3)))
-        port = server.server_address[1]
+        server = first.enter_context(motion_jpeg_server(jpegs(3), port := lasting_port()))
         with running_rig(tmp_path, toml.format(server.url)) as running, running.connect() as rig:
             with rig.subscribe("frame.face") as pictures:
                 pictures.recv(LIMIT_S)

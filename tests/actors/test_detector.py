@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -23,6 +22,7 @@ from labwire.wire.bus_message import BusMessage
 from labwire.wire.image_message import StartMessage
 from tests.bus.fake_hub import LIMIT_S
 from tests.images.loopback_writer import LoopbackWriter
+from tests.ports import lasting_port
 from tests.rig_fixture import RunningRig, running_rig
 from tests.sources.clips import jpegs, motion_jpeg
 
@@ -74,8 +74,7 @@ class Beamline(NamedTuple):
 @pytest.fixture(scope="module")
 def beamline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Beamline]:
     folder = tmp_path_factory.mktemp("beamline")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{lasting_port()}"
     video = motion_jpeg(folder / "top.avi", jpegs(30))
     with cast("Any", h5py).File(folder / "broken.h5", "w") as file:
         noise = np.random.default_rng(1).integers(0, 1 << 16, (40, 64, 64), np.uint16)
@@ -174,9 +173,9 @@ def test_an_armed_run_can_be_cancelled(detectors: Detectors, writer: LoopbackWri
 def test_a_run_can_be_stopped_or_cancelled(detectors: Detectors, writer: LoopbackWriter) -> None:
     detectors.start("det1", file_prefix="a/g", images=100_000, rate_hz=200)
     wait_until(lambda: detectors.status("det1").acknowledged > 3, "images flow")
+    wait_until(lambda: 0 <= (detectors.status("det1").waiting or 0) < 20, "few images that are not acknowledged yet")
     status = detectors.status("det1")
     assert status.waiting is not None
-    assert 0 <= status.waiting < 20, "images that are not acknowledged yet"
     [share] = status.sockets
     assert share["writer"].startswith("127.0.0.1:")
     assert share["sent"] >= share["acknowledged"] > 3

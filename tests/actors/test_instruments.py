@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -111,12 +111,13 @@ def test_what_is_wrong_is_told(rig: Rig) -> None:
 def test_many_callers_at_the_same_time(rig: Rig) -> None:
     slow = ready(rig, "SLOW")
     with ThreadPoolExecutor(8) as callers:
-        waiting = callers.submit(slow.sleep, seconds=0.5)
+        waiting = callers.submit(slow.sleep, seconds=2.0)
         wait_until(lambda: state_of(rig, "SLOW").waiting == 1, "the slow one")
         echoes = [callers.submit(rig.instrument("DMM1").identify) for _ in range(50)]
+        overtook = [not waiting.done() for _ in as_completed(echoes, LIMIT_S)]
+        assert any(overtook), "others do not wait for the slow one, whatever else the machine does"
         assert {echo.result(LIMIT_S) for echo in echoes} == {"labwire,Simulated multimeter,0,1"}
-        assert not waiting.done()
-        assert waiting.result(LIMIT_S) >= 0.5
+        assert waiting.result(LIMIT_S) >= 2.0
 
 
 def test_futures_and_a_whole_list(rig: Rig) -> None:
@@ -152,7 +153,7 @@ def test_a_timeout_marks_it_stuck_until_it_answers(rig: Rig) -> None:
     slow = ready(rig, "SLOW")
     with rig.subscribe("notify.instrument.") as told:
         with pytest.raises(DeadlineError, match="50 ms"):
-            slow.sleep(seconds=0.8, timeout_ms=50)
+            slow.sleep(seconds=1.5, timeout_ms=50)
         assert next_of(iter(told), instrument="SLOW")["subject"] == "instrument.stuck"
         assert next_of(iter(told), instrument="SLOW")["subject"] == "instrument.unstuck"
     assert state_of(rig, "SLOW").timed_out >= 1
@@ -285,12 +286,16 @@ def test_a_session_has_each_command_with_its_id(rig: Rig) -> None:
         wave = rig.instrument("SCOPE1").execute("READ_WAVEFORM", points=50)
         with pytest.raises(CommandFailedError):
             rig.instrument("DMM1").measure_voltage(range=0.1)
-        on_bus = [bus.recv(LIMIT_S).payload for _ in range(3)]
+        on_bus: list[str] = []
+        while len(on_bus) < 3:
+            message = bus.recv(LIMIT_S)
+            if message.topic.endswith(".result"):  # each also tells its state
+                on_bus.append(message.payload["command_id"])
     stopped = rig.record.stop()
     assert (stopped.counters["instruments"].written, stopped.counters["instruments"].dropped) == (3, 0)
     folder = Path(started.rec_path)
     rows = [json.loads(line) for line in (folder / "instruments.jsonl").read_text().splitlines()]
-    assert [row["command_id"] for row in rows] == [payload["command_id"] for payload in on_bus if "verb" in payload]
+    assert [row["command_id"] for row in rows] == on_bus
     assert rows[0]["value"] == plain.value
     array = rows[1]["array"]
     found = np.fromfile(folder / "instruments.arrays", array["dtype"], 50, offset=array["offset"])

@@ -15,6 +15,7 @@ import labwire
 from labwire.actors.pupil import ask_for_pictures
 from labwire.bus.subscription import Subscription
 from labwire.client import Rig
+from labwire.errors import DeadlineError
 from labwire.testing import SmallRig, wait_until
 from labwire.wire.bus_message import BusMessage, encode_message
 from tests.ports import lasting_port
@@ -76,7 +77,7 @@ def state_of(rig: Rig) -> dict[Any, Any]:
 
 
 def is_recording(rig: Rig) -> bool:
-    return bool(rig.bus.last("recorder.state")[-1].payload["recording"])
+    return any(value.payload["recording"] for value in rig.bus.last("recorder.state"))
 
 
 def next_of(topic: str, bus: Subscription[BusMessage]) -> BusMessage:
@@ -92,7 +93,7 @@ def test_data_come_with_rig_time(pupil: Pupil, rig: Rig) -> None:
         pupil.send("gaze.3d.0.", {"timestamp": stamp, "base_data": [{"timestamp": stamp - 0.5}], "confidence": 0.9})
         pupil.send("frame.world", {"timestamp": pupil.now, "index": 7}, (b"\xff\xd8picture",))
         gaze, frame = next_of("gaze", bus), next_of("frame.", bus)
-        assert before_s - 0.01 <= gaze.payload["timestamp"] <= rig.now() + 0.01
+        assert before_s - 0.5 <= gaze.payload["timestamp"] <= rig.now() + 0.5  # as well as the offset can be known
         assert abs(gaze.payload["timestamp"] - gaze.payload["base_data"][0]["timestamp"] - 0.5) < 1e-6
         assert (gaze.payload["confidence"], gaze.raw) == (0.9, ())
         assert (frame.payload["index"], frame.raw) == (7, (b"\xff\xd8picture",))
@@ -149,20 +150,24 @@ def test_a_lost_rig_is_a_gap(tmp_path: Path) -> None:
             assert next_of("notify.source.lost", bus).payload["source"] == "tracker"
             with contextlib.closing(Pupil(pupil.small.port)) as again:
                 assert next_of("notify.source.found", bus).payload["gap_s"] > 0
-                again.send("pupil.0.2d", {"timestamp": again.now})
-                assert abs(next_of("pupil.", bus).payload["timestamp"] - rig.now()) < 1
+                wait_until(lambda: is_right(again, bus, rig), "the right time")
         assert [actor.restarts for actor in rig.actors.list() if actor.name == "tracker"] == [0]
+
+
+def is_right(pupil: Pupil, bus: Subscription[BusMessage], rig: Rig) -> bool:
+    """Send a datum, and tell whether one comes with the right time: the first may be lost, or too early for that."""
+    pupil.send("pupil.0.2d", {"timestamp": pupil.now})
+    try:
+        message = bus.recv(0.2)
+    except DeadlineError:
+        return False
+    return message.topic.startswith("pupil.") and abs(message.payload["timestamp"] - rig.now()) < 1
 
 
 def test_a_clock_that_is_set_there_is_followed(pupil: Pupil, rig: Rig) -> None:
     pupil.small.offset_s = -50_000.0
-
-    def is_right() -> bool:
-        with rig.subscribe("pupil.") as bus:
-            pupil.send("pupil.0.2d", {"timestamp": pupil.now})
-            return abs(next_of("pupil.", bus).payload["timestamp"] - rig.now()) < 1
-
-    wait_until(is_right, "the right time")
+    with rig.subscribe("pupil.") as bus:
+        wait_until(lambda: is_right(pupil, bus, rig), "the right time")
 
 
 def test_commands_are_relayed_when_asked(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,7 +104,15 @@ def test_what_has_arrived_while_it_rested_is_written_at_the_end(
         wait_until(lambda: run.last("bus.ready"), "it to have heard something, and so to rest")
         record = {"levelname": "WARNING", "name": "eye", "msg": "closed %s", "args": ["now"], "created": 0.0}
         hub.ask(b"logging.warning", pack(record))
+        wait_until(lambda: b"closed %s" in waits_for(run), "that it has arrived")
     assert "closed now" in run.log_file.read_text()
+
+
+def waits_for(run: Run) -> bytes:
+    """Return what the steward has not read yet."""
+    tap = run.steward._tap
+    assert tap
+    return tap._socket.recv(1 << 20, socket.MSG_PEEK) if tap.wait(0) else b""
 
 
 def test_a_stream_is_counted_whole(hub: Hub, tmp_path: Path) -> None:

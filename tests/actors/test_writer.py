@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +14,13 @@ from labwire.client import Rig, connect
 from labwire.errors import NotFoundError
 from labwire.operations.detectors import Detectors
 from labwire.operations.recording import Recording
-from labwire.operations.writers import Writers, WriterStatus
+from labwire.operations.writers import RunReport, Writers, WriterStatus
 from labwire.wire.bus_message import BusMessage
 from tests.bus.fake_hub import LIMIT_S, wait_until
 from tests.images.runs import end, image, image_message, pixels_of, read_images, start_message, start_of
 from tests.images.tcp_detector import TcpDetector, stepping
 from tests.images.zeromq_detector import ZeroMqDetector
+from tests.ports import lasting_port
 from tests.rig_fixture import RunningRig, environment, run_labwire, running_rig
 
 TOML = """
@@ -80,6 +80,12 @@ def status_of(rig: Rig, name: str) -> WriterStatus:
     return rig.service(Writers).status(name)
 
 
+def last_run(rig: Rig, name: str, number: int) -> RunReport:
+    """Wait until a run is the last one of a writer, and return it."""
+    wait_until(lambda: [run.run_number for run in status_of(rig, name).last_runs[:1]] == [number], f"run {number}")
+    return status_of(rig, name).last_runs[0]
+
+
 def test_a_run_is_told_on_the_bus(beamline: Beamline, rig: Rig) -> None:
     with rig.subscribe("notify.writer.", "writer.disk1.") as messages:
         run_over_tcp(beamline.tcp, 10)
@@ -99,7 +105,7 @@ def test_operations_tell_of_all_writers(beamline: Beamline, rig: Rig) -> None:
         wait_until(lambda: status_of(rig, "disk2").connected, "the ZeroMQ writer is connected")
         first, second = rig.service(Writers).list()
         assert (first.name, second.name) == ("disk1", "disk2")
-        last = status_of(rig, "disk1").last_runs[0]
+        last = last_run(rig, "disk1", 20)
         assert (last.run_number, last.ok, last.file_count, first.state) == (20, True, 3, "idle")
         assert first.images >= 5
         assert status_of(rig, "disk1").address == beamline.tcp.address
@@ -129,7 +135,7 @@ def test_a_session_has_the_paths_of_its_runs(beamline: Beamline, rig: Rig) -> No
         assert {"disk1", "disk2"} <= set(started.started), started
     run_over_tcp(beamline.tcp, 40)
     with stepping(beamline.tcp):
-        wait_until(lambda: status_of(rig, "disk1").last_runs[0].run_number == 40)
+        last_run(rig, "disk1", 40)
         stopped = rig.service(Recording).stop()
     assert (stopped.counters["disk1"].written, stopped.counters["disk2"].written) == (5, 0)
     folder = Path(started.rec_path)
@@ -155,8 +161,7 @@ def test_what_is_wrong_in_a_rig_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_detector_of_the_same_rig(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{lasting_port()}"
     toml = f"""
     name = "both"
     [detectors.det1]
@@ -172,6 +177,7 @@ def test_a_detector_of_the_same_rig(tmp_path: Path) -> None:
         wait_until(lambda: status_of(rig, "disk1").connected, "the writer has found the detector")
         rig.service(Detectors).start("det1")
         assert rig.service(Detectors).wait("det1").result(LIMIT_S).acknowledged == 12
+        wait_until(lambda: status_of(rig, "disk1").last_runs, "the run of the writer")
         (last,) = status_of(rig, "disk1").last_runs
     assert (last.ok, last.images, last.file_count) == (True, 12, 3)
     assert read_images(str(tmp_path / "images" / "lyso_master.h5")).shape == (12, 32, 64)
