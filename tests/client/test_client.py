@@ -140,6 +140,7 @@ def test_a_rig_that_goes_away_frees_who_waits_for_its_answer(small: SmallRig, ri
 
 def test_a_request_that_nobody_took_never_reaches_a_later_rig(small: SmallRig, rig: Rig) -> None:
     small.close()
+    wait_until(lambda: not rig._remote.connected, "that its end is seen")
     with pytest.raises(PeerGoneError):
         rig.request("R too late", timeout_s=0.05)
     with SmallRig(small.port) as again:
@@ -205,7 +206,7 @@ def test_nothing_is_missed_with_any_policy(rig: Rig, policy: Policy) -> None:
 
 
 def test_a_bus_that_takes_messages_and_delivers_none_is_not_there(small: SmallRig) -> None:
-    with connect(port=small.port, timeout_s=0.2) as rig:
+    with connect(port=small.port, timeout_s=2.0) as rig:
         small.reply = "Message forwarded."
         with pytest.raises(PeerGoneError, match=r"the bus at .* does not answer"):
             rig.subscribe("data")
