@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import zmq
 
-from labwire.errors import ERROR_CODES, ConfigError, LabwireError, PortTakenError, UsageError
+from labwire.errors import ERROR_CODES, ConfigError, LabwireError, NotFoundError, PortTakenError, UsageError
 from labwire.testing.processes import left_behind
+from tests.bus.fake_hub import LIMIT_S
 from tests.rig_fixture import EYES, RunningRig, environment, run_labwire, running_rig
 from tests.terminal import on_a_terminal
 
@@ -28,7 +29,7 @@ def ask(rig: RunningRig, *parts: bytes) -> bytes:
         socket_.linger = 0
         socket_.connect(rig.ready.remote)
         socket_.send_multipart(parts)
-        assert socket_.poll(5000), "the Remote does not answer"
+        assert socket_.poll(int(LIMIT_S * 1000)), "the Remote does not answer"
         return socket_.recv()
 
 
@@ -114,6 +115,22 @@ def test_a_log_that_cannot_be_written_is_told_and_the_rest_runs(tmp_path: Path) 
         assert rig.stop(signal.SIGINT) == 0
     assert "cannot write the log file" in rig.stderr
     assert "choose [log] folder" in rig.stderr
+
+
+def test_who_asks_for_a_recorder_that_cannot_run_is_told_why(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with running_rig(tmp_path, f'{EYES}root = "file/recordings"\n') as rig:
+        assert rig.ready.failed == ["recorder"]
+        with rig.connect() as client, client.subscribe("notify.recording.failed") as heard:
+            heard.wait_connected(LIMIT_S)
+            assert ask(rig, b"R") == b"OK"
+            reason = heard.recv(LIMIT_S).payload["reason"]
+        assert reason.startswith("the recorder does not run: ")
+        assert reason.endswith("choose [recorder] root")
+        asked = rig.labwire("record", "start")
+        assert asked.returncode == ERROR_CODES[NotFoundError].exit_code
+        assert "hint: `labwire status` tells whether one that could does not run" in asked.stderr
+        assert "choose [recorder] root" in rig.labwire("status").stdout
 
 
 def test_an_actor_is_stopped_and_restarted(rig: RunningRig) -> None:

@@ -157,7 +157,10 @@ class RpcBroker:
             if service in peer.hello.services:
                 return peer
         offered = sorted({service for peer in self.peers.values() for service in peer.hello.services})
-        raise NotFoundError(f"no actor of this rig offers {service!r}; offered are: {', '.join(offered) or 'none'}")
+        raise NotFoundError(
+            f"no actor of this rig offers {service!r}; offered are: {', '.join(offered) or 'none'}",
+            hint="`labwire status` tells whether one that could does not run, and why",
+        )
 
     def _cancel(self, client: bytes, number: int) -> Outgoing:
         ours = self._numbers.get((client, number))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.operations.actors import ActorList, Actors, ActorStatus
 from labwire.operations.rig import ConfigTree, RigChanges, RigOperations, RigStatus
+from labwire.rig.assembly import RECORDER
 from labwire.rig.live_rig import LiveRig
 from labwire.rig.rig_config import dump
 from labwire.rig.supervisor import Child, Supervisor
@@ -81,6 +82,8 @@ class HubActor(Actor, Actors, RigOperations):
             self._plugin(subject, notification.get("name"))
         elif subject in _NOBODY and not self._somebody_reacts_to(subject):
             answer, reason = _NOBODY[subject]
+            if subject == "recording.should_start" and (recorder := self.supervisor.children.get(RECORDER)):
+                reason = f"the recorder does not run: {recorder.last_error or f'it is {recorder.state.value}'}"
             self.log.warning("%s: %s", subject, reason)
             self.notify(answer, reason=reason, timestamp=self.clock.now())
 
