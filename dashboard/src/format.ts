@@ -20,7 +20,7 @@ export function count(value: unknown): string {
 export function rate(value: unknown): string {
   const found = Number(value);
   if (!Number.isFinite(found)) return "–";
-  return found >= 100 ? count(found) : found.toFixed(found >= 10 ? 0 : 1);
+  return found >= 100 ? count(found) : found.toFixed(found >= 9.95 ? 0 : 1);
 }
 
 /** 3661 → 1:01:01 */
