@@ -158,6 +158,10 @@ def test_flags_beat_the_file_which_beats_the_defaults(tmp_path: Path) -> None:
         (None, "cannot be read: No such file.*--save_default_file_ipc_config"),
         ("{", "is not JSON"),
         ("[]", "one JSON object"),
+        ("[" * 100_000, "is not JSON"),
+        (" " * 2_000_000, "larger than 1048576 bytes"),
+        ('{"base_directory": ""}', "base_directory must name a folder"),
+        ('{"base_directory": "a\\u0000b"}', "base_directory must name a folder"),
         ('{"max_frames": 3}', r"max_frames unknown key \(did you mean max_frame_count\?\)"),
         (
             '{"max_frame_count": -1, "compress_frames": "yes"}',
@@ -173,6 +177,14 @@ def test_a_wrong_configuration_file_is_told(tmp_path: Path, text: str | None, to
         file_ipc_options({"filesystem_ipc_config_path": str(path)})
 
 
+def test_a_configuration_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"max_frame_count": 5}', "utf-8-sig")
+    assert file_ipc_options({"filesystem_ipc_config_path": str(path)}).max_frame_count == 5
+
+
 def test_a_value_out_of_range_is_told() -> None:
     with pytest.raises(UsageError, match=r"^--file_ipc_io_buffer_size must be a whole number >= 1, not 0$"):
         file_ipc_options({"file_ipc_io_buffer_size": 0})
+    with pytest.raises(UsageError, match="^--file_ipc_base_directory must name a folder$"):
+        file_ipc_options({"file_ipc_base_directory": ""})

@@ -116,6 +116,7 @@ def test_times_that_count_from_the_start_are_relative(tmp_path: Path) -> None:
         ("1\nx", "line 2 .* no number of milliseconds: 'x'"),
         ("1\nnan", "line 2"),
         ("5\n5", "line 2 .* not above"),
+        ("5\n1e30", "line 2 .* beyond the year"),
     ],
 )
 def test_a_wrong_file_of_times_is_told(tmp_path: Path, text: str, words: str) -> None:

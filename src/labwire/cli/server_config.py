@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from labwire.file_backend.config import FileIpcOptions
 from labwire.strict import find_mistakes
 
 DEFAULT_FILE = "default_file_ipc_config.json"
+_MOST_BYTES = 1 << 20
 _ONLY_CAMERA = ("camera_device_index", "capture_width_px", "capture_height_px", "codec", "auto_lock")
 _ONLY_VIDEO = ("input_video_time_path", "realtime")
 
@@ -115,16 +117,19 @@ def _idle(name: str, given: dict[str, Value]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise ConfigError(
             f"the configuration file {path} cannot be read: {error.strerror}; "
             f"`{PROGRAM} --save_default_file_ipc_config` writes one",
             file=str(path),
         ) from error
+    if len(data) > _MOST_BYTES:
+        raise ConfigError(f"{path} is no configuration file: it is larger than {_MOST_BYTES} bytes", file=str(path))
     try:
-        table: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        table: Any = msgspec.json.decode(data.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}", file=str(path)) from error
     if not isinstance(table, dict):
         raise ConfigError(f"{path} must hold one JSON object with the options of the file backend", file=str(path))
@@ -133,7 +138,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _mistakes(table: dict[str, Any], prefix: str) -> str:
     found = find_mistakes(table, FileIpcOptions)
-    return "; ".join(f"{prefix}{'.'.join(map(str, path))} {text}{_hint(hint)}" for path, text, hint in found)
+    # What is wrong with the whole has no path: its text begins with the option.
+    told = (f"{' '.join(('.'.join(map(str, path)), text)).strip()}{_hint(hint)}" for path, text, hint in found)
+    return "; ".join(prefix + one for one in told)
 
 
 def _hint(hint: str) -> str:

@@ -36,6 +36,10 @@ class FileIpcOptions(Strict, kw_only=True):
     enable_debug_logging: bool = False
     """Log each line and each frame."""
 
+    def __post_init__(self) -> None:
+        if not self.base_directory.strip() or "\0" in self.base_directory:
+            raise ValueError("base_directory must name a folder")
+
 
 class FileIpcConfig(FileIpcOptions, kw_only=True):
     """The table ``[file_ipc]`` of a rig: the nine options, and the camera."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from labwire.errors import DeviceError
 
 _EPOCH_FROM_MS = 10**11  # 1973: what is below that counts from somewhere else
+_MOST_MS = 253_402_300_800_000  # the year 10000
 _MOST_BYTES = 1 << 28
 
 
@@ -64,6 +65,8 @@ def _read(path: Path) -> list[float]:
             value = math.nan
         if not math.isfinite(value):
             raise DeviceError(f"line {number} of {path} is no number of milliseconds: {text[:40]!r}", path=str(path))
+        if abs(value) > _MOST_MS:
+            raise DeviceError(f"line {number} of {path} is beyond the year 9999: {text[:40]}", path=str(path))
         if times_ms and value <= times_ms[-1]:
             raise DeviceError(f"line {number} of {path} is not above the line before: {text[:40]}", path=str(path))
         times_ms.append(value)
