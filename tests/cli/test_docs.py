@@ -24,8 +24,8 @@ class Answers:
         self.now_s += timeout_s
         raise DeadlineError("none")
 
-    def gather(self) -> list[dict[Any, Any]]:
-        return gather(self.recv, lambda: self.now_s)
+    def gather(self, *known: str) -> list[dict[Any, Any]]:
+        return gather(self.recv, lambda: self.now_s, set(known))
 
 
 def test_answers_are_sorted_and_each_actor_is_there_once() -> None:
@@ -37,6 +37,12 @@ def test_it_ends_when_nobody_answers_any_more() -> None:
     answers = Answers((0.1, {"actor": "a"}), (QUIET_S + 0.1, {"actor": "late"}))
     assert answers.gather() == [{"actor": "a"}]
     assert Answers().gather() == []
+
+
+def test_who_is_known_to_run_may_take_longer() -> None:
+    answers = Answers((0.1, {"actor": "a"}), (QUIET_S + 0.1, {"actor": "busy"}), (QUIET_S + 0.1, {"actor": "late"}))
+    assert answers.gather("a", "busy") == [{"actor": "a"}, {"actor": "busy"}]
+    assert Answers((0.1, {"actor": "a"})).gather("hangs") == [{"actor": "a"}]
 
 
 def test_it_ends_although_somebody_answers_for_ever() -> None:
