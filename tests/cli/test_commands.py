@@ -114,12 +114,12 @@ def test_sub_of_what_nobody_says_ends_by_its_time(rig: RunningRig) -> None:
 def test_sub_of_a_mistyped_topic_says_what_there_is(rig: RunningRig, monkeypatch: pytest.MonkeyPatch) -> None:
     wait_until(lambda: "recorder.state" in good(rig, "bus", "stats", "--json"))
     monkeypatch.setattr("labwire.cli.sub.QUIET_S", 0.1)
-    done = run(rig, "sub", "recorder.sttate", "--seconds", "0.3")
+    done = run(rig, "sub", "recorder.sttate", "--seconds", "1.5")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith(
         'labwire: nothing has come yet that begins with "recorder.sttate"; like it: recorder.state; '
     )
-    done = run(rig, "sub", "qqq", "--seconds", "0.3")
+    done = run(rig, "sub", "qqq", "--seconds", "1.5")
     assert "on the bus: " in done.stderr
     assert " more; still listening" in done.stderr
 

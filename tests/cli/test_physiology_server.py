@@ -28,6 +28,7 @@ from labwire.picture import check_jpeg, encode_jpeg
 from labwire.sources import camera
 from labwire.testing.processes import running_process
 from labwire.testing.waiting import wait_until
+from tests.ports import lasting_port
 from tests.sources.clips import jpegs, motion_jpeg
 from tests.sources.test_stream import motion_jpeg_server
 
@@ -223,6 +224,7 @@ def test_an_unknown_flag_is_told_with_the_right_spelling() -> None:
 
 
 def test_ctrl_c_ends_it_cleanly(clip: Path) -> None:
+    motion_jpeg(clip, jpegs(600))  # longer than a busy machine takes to see a frame of it
     command = program(f"--input_video_path={clip}", "--realtime")
     with running_process(command, env=environment(), stderr=subprocess.PIPE) as process:
         wait_until(lambda: Path("file_ipc_output/latest.jpg").exists(), "a frame", limit_s=LIMIT_S)
@@ -240,8 +242,7 @@ def test_a_network_camera_that_breaks_off_and_comes_back() -> None:
         return [record.payload["code"] for record in read(folder) if record.type == "status"]
 
     with ExitStack() as camera:
-        server = camera.enter_context(motion_jpeg_server(frames))
-        port = server.server_address[1]
+        server = camera.enter_context(motion_jpeg_server(frames, port := lasting_port()))
         command = program(f"--input_video_path={server.url}", "--file_ipc_max_frame_count=5")
         with running_process(command, env=environment(), stderr=subprocess.PIPE) as process:
             wait_until(lambda: latest_frame(folder) in frames, "a frame, byte for byte", limit_s=LIMIT_S)
@@ -254,6 +255,7 @@ def test_a_network_camera_that_breaks_off_and_comes_back() -> None:
 
 
 def test_a_terminal_shows_a_live_line(clip: Path) -> None:
+    motion_jpeg(clip, jpegs(600))
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
     shown = b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from labwire.cli.main import main
 from tests.images.loopback_writer import LoopbackWriter
+from tests.ports import lasting_port
 
 
 def run(*words: str) -> int:
@@ -21,8 +21,7 @@ def run(*words: str) -> int:
 
 @pytest.fixture
 def address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    return f"tcp://127.0.0.1:{lasting_port()}"
 
 
 class Later(threading.Thread):

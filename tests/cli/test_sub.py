@@ -124,7 +124,7 @@ def test_who_sees_empty_tables_is_told_once(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("labwire.cli.sub_stats._INTERVAL_S", 0.01)
     told: list[str] = []
     silent = cast("Any", FakeSubscription([]))
-    show_stats(silent, as_json=True, limit_s=0.2, on_quiet=lambda: told.append("quiet"))
+    show_stats(silent, as_json=True, limit_s=1.0, on_quiet=lambda: told.append("quiet"))
     assert told == ["quiet"]
 
 
