@@ -37,6 +37,7 @@ class Flag(NamedTuple):
     default: Value | None = None
     choices: tuple[str, ...] = ()
     least: float | None = None
+    most: float | None = None
     ignored: str = ""
     """Why it changes nothing here: the program that the spec describes has it, this one has no use for it."""
 
@@ -59,7 +60,7 @@ _OWN = (
     Flag("capture_height_px", "int", "Height asked of a camera.", default=720, least=1),
     Flag("codec", "text", "What a camera is asked to send.", default="MJPG", choices=("MJPG", "UYVY", "YUYV")),
     Flag("auto_lock", "bool", "Lock a camera's exposure once it has settled.", default=True),
-    Flag("buffer_duration", "float", "Seconds between two core metrics.", default=0.2, least=0.05),
+    Flag("buffer_duration", "float", "Seconds between two core metrics.", default=0.2, least=0.05, most=10),
     Flag("enable_edge_metrics", "bool", "Write edge metrics.", default=True),
     Flag("realtime", "bool", "Play a video at its own pace; else as fast as it can be processed.", default=False),
     Flag("headless", "bool", "Show no live line.", default=False),
@@ -182,6 +183,8 @@ def _value(flag: Flag, text: str) -> Value:
         raise UsageError(f"--{flag.name} takes {_wanted(flag)}, not {text!r}", hint=HINT) from None
     if flag.least is not None and not isinstance(value, str) and not value >= flag.least:
         raise UsageError(f"--{flag.name} is at least {flag.least:g}, not {text}", hint=HINT)
+    if flag.most is not None and not isinstance(value, str) and value > flag.most:
+        raise UsageError(f"--{flag.name} is at most {flag.most:g}, not {text}", hint=HINT)
     return value
 
 
