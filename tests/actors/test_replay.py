@@ -152,6 +152,8 @@ def test_into_a_rig_that_runs(recorded: tuple[Path, list[tuple[bytes, ...]]], tm
                 assert 0 < float(client.request("t")) - before < 60, "the clock is the rig's own"
                 process.send_signal(signal.SIGINT)
                 process.wait(LIMIT_S)
+            with running_process([*command, "--speed", "50"], env=environment(tmp_path), cwd=tmp_path) as process:
+                assert process.wait(LIMIT_S) == 0, "it ends with the recording"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,22 @@ def test_stats_count(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(out)["frames"] == 5
 
 
+def test_frames_that_make_room_meanwhile_are_not_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, looked = Path.stat, list[Path]()
+
+    def stat(path: Path, **how: bool) -> os.stat_result:
+        if path.name.startswith("frame"):
+            looked.append(path)
+            if len(looked) == 2:
+                path.unlink()
+        return known(path, **how)
+
+    size = {path: path.stat().st_size for path in folder.glob("frame*")}
+    monkeypatch.setattr(Path, "stat", stat)
+    summary = summarize(folder)
+    assert (summary.frames, summary.frame_bytes) == (4, sum(size.values()) - size[looked[1]])
+
+
 def test_a_good_folder_passes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = labwire(capsys, "check", str(folder))
     assert (code, out) == (0, "")

@@ -9,7 +9,7 @@ import msgspec
 
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.names import FRAME
-from labwire.operations.replay import Replay, ReplayStatus
+from labwire.operations.replay import ENDED, Replay, ReplayStatus
 from labwire.picture import FORMATS
 from labwire.sessions.replay.replay_source import open_source
 from labwire.sessions.replay.replayed_frames import ReplayedFrames
@@ -38,6 +38,8 @@ class ReplayOptions(Strict):
     """Prefixes of topics to leave out, besides what a rig says of itself; not looked at where `topics` are given."""
     set_clock: bool = True
     """Set rig time to that of the recording, so that it agrees with the timestamps."""
+    leave: bool = False
+    """End this actor when the recording ends."""
 
 
 class ReplayActor(Actor, Replay):
@@ -62,7 +64,7 @@ class ReplayActor(Actor, Replay):
                 options.session,
                 send=self._send,
                 set_clock=self._set_clock if options.set_clock else None,
-                on_change=lambda status: self._post_state(),
+                on_change=self._changed,
                 on_trouble=lambda text: self.log.error("%s", text),
                 speed=options.speed,
                 from_s=options.from_s,
@@ -138,8 +140,10 @@ class ReplayActor(Actor, Replay):
         if abs(self.clock.now() - rig_time_s) > _SAME_S:
             self.clock.set_now(rig_time_s)
 
-    def _post_state(self) -> None:
+    def _changed(self, status: ReplayStatus) -> None:
         self.post(self._publish_state)
+        if status.state == ENDED and self.options.leave:
+            self.leave()
 
     def _publish_state(self) -> None:
         state: dict[str, Any] = msgspec.structs.asdict(self._replayer.status())

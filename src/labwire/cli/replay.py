@@ -41,7 +41,8 @@ def replay(
     """Play a session back onto a bus of its own, Remote included: with its topics, raw parts, order and timing.
 
     Also a recording of Pupil Core. Programs connect as to a rig; rig time is that of the recording. `labwire replay
-    pause`, `resume`, `seek 12` and `speed 2` act on it while it runs; Ctrl-C ends it.
+    pause`, `resume`, `seek 12` and `speed 2` act on it while it runs. At the end it waits for such a command; Ctrl-C
+    ends it.
 
     Args:
         session: Folder of the recording; or name and number of a session in `recordings` here.
@@ -49,8 +50,8 @@ def replay(
         from_s: Where to begin, and where a loop begins anew: 10s, 2m30s.
         loop: Begin anew at the end.
         topics: Only topics that begin so. Without it, all but what a rig says of itself: the new one says its own.
-        into: Play into a rig that runs, HOST:PORT, beside what it says itself; its clock stays as it is, and
-            notifications are left out unless `--topics` names them.
+        into: Play into a rig that runs, HOST:PORT, beside what it says itself, and end with the recording; the
+            rig's clock stays as it is, and notifications are left out unless `--topics` names them.
         remote_port: Port of the Remote; 0 takes any free one. By default 50020.
         web: Serve the dashboard and the HTTP API, or not.
         json: When ready, print one line of JSON with the addresses; log nothing here.
@@ -61,8 +62,9 @@ def replay(
     if into is not None:
         if remote_port is not None or web is not None:
             raise UsageError("--remote-port and --web are for a bus of its own: leave them out with --into")
-        guest = {**options, "exclude": [_COMMANDS], "set_clock": False}
+        guest = {**options, "exclude": [_COMMANDS], "set_clock": False, "leave": True}
         actor(ACTOR, *(f"{key}={to_json(value)}" for key, value in guest.items()), rig=into, name=NAME)
+        remark("labwire: the replay has ended")
         return 0
     said = {"name": NAME, "remote.port": remote_port, "web.enabled": web, f"actors.{NAME}.class": ACTOR}
     said |= {f"actors.{NAME}.{key}": list(topics) if key == "topics" else value for key, value in options.items()}

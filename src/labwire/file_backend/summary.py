@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,13 +66,16 @@ def summarize(folder: Path) -> FolderSummary:
         NotFoundError: There is no such folder.
     """
     _check_folder(folder)
-    frames = list(_frames_in(folder))
-    stamps = [stamp_us for stamp_us, _ in frames]
+    stamps, frame_bytes = list[int](), 0
+    for stamp_us, path in _frames_in(folder):
+        with suppress(FileNotFoundError):  # it made room for a newer one
+            frame_bytes += path.stat().st_size
+            stamps.append(stamp_us)
     return FolderSummary(
         folder=str(folder),
         streams=[_stream(folder, name) for name in STREAMS],
-        frames=len(frames),
-        frame_bytes=sum(path.stat().st_size for _, path in frames),
+        frames=len(stamps),
+        frame_bytes=frame_bytes,
         first_frame_us=min(stamps, default=None),
         last_frame_us=max(stamps, default=None),
     )
