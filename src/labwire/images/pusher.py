@@ -10,6 +10,7 @@ import msgspec
 from labwire.wire.cbor_values import Buffer
 from labwire.wire.image_codec import encode_message
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, Message, StartMessage
+from labwire.wire.image_template import ImageEncoder
 from labwire.wire.image_user_data import read_user_data, start_for_socket
 from labwire.wire.run_result import RunResult
 
@@ -68,11 +69,11 @@ def stream_run(start: StartMessage, *, self_described: bool = True) -> StreamRun
 class OutgoingImage:
     """One image on its way: encoded once, when the first who needs it asks."""
 
-    __slots__ = ("_pieces", "_self_described", "message")
+    __slots__ = ("_encoder", "_pieces", "message")
 
-    def __init__(self, message: ImageMessage, *, self_described: bool = True) -> None:
+    def __init__(self, message: ImageMessage, encoder: ImageEncoder | None = None) -> None:
         self.message = message
-        self._self_described = self_described
+        self._encoder = encoder
         self._pieces: list[Buffer] | None = None
 
     @property
@@ -83,7 +84,8 @@ class OutgoingImage:
             UsageError: A value does not fit its field.
         """
         if self._pieces is None:
-            self._pieces = encode_message(self.message, self_described=self._self_described)
+            encode = encode_message if self._encoder is None else self._encoder.encode
+            self._pieces = encode(self.message)
         return self._pieces
 
 

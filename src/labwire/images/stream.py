@@ -14,6 +14,7 @@ from labwire.clock import monotonic_s
 from labwire.errors import LabwireError, PeerError, StateError, UsageError, error_from_name
 from labwire.images.pusher import ImagePusher, OutgoingImage, StreamRun, stream_run
 from labwire.wire.image_message import CalibrationMessage, EndMessage, ImageMessage, StartMessage
+from labwire.wire.image_template import ImageEncoder
 from labwire.wire.image_user_data import read_user_data
 from labwire.wire.run_result import Fault, RunResult, SocketResult
 
@@ -180,6 +181,7 @@ class ImageStream:
         self.pusher = pusher
         self._sides = tuple(side for side in (preview, metadata) if side is not None)
         self._self_described = self_described
+        self._encoder = ImageEncoder(self_described=self_described)
         self._lock = threading.Lock()
         self._run: StreamRun | None = None
         self._pushing = False
@@ -207,6 +209,7 @@ class ImageStream:
             if self._run is not None:
                 raise StateError(f"run {self._run.run_number} is on: end or cancel it before run {run.run_number}")
             self._run, self._pushing, self._cancelled = run, pushing, False
+            self._encoder = ImageEncoder(self_described=self._self_described)
             self._images = self._image_bytes = 0
             self._began_s = monotonic_s()
         try:
@@ -247,7 +250,7 @@ class ImageStream:
             raise UsageError(f"image {image.image_id} has no pixels: its `data` is empty")
         if image.series_id is None or image.series_unique_id is None:
             image = self._named(image, run)
-        outgoing = OutgoingImage(image, self_described=self._self_described)
+        outgoing = OutgoingImage(image, self._encoder)
         taken = self.pusher.send_image(outgoing) if self._pushing else True
         self._images += 1
         for array in image.data.values():

@@ -7,7 +7,8 @@ times, what was found in it) and the pixels. So one that was decoded in full tel
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from labwire.wire.image_fields import Rational
 from labwire.wire.image_message import ImageMessage, Message
 
 _SAME_IN_A_RUN: Final = frozenset({"type", "series_id", "series_unique_id"})
-_MISSES: Final = 32
+MISSES: Final = 32
 """Messages in a row that look like none before: a stream that has that many is decoded in full."""
 _IMMEDIATE: Final = 24
 """Below it, a number is its own initial byte."""
@@ -31,6 +32,7 @@ _ANY: Final = Limits(max_bytes=1 << 62, max_array_bytes=1 << 62, max_items=1 << 
 """Of a message that was decoded already."""
 _NUMBERS: Final = (int, float, Rational)
 _CONSTANTS: Final = (str, bool)
+_PIXELS: Final = "data"
 
 
 class ImageDecoder:
@@ -56,16 +58,21 @@ class ImageDecoder:
             self._misses = 0
             return image
         message = decode_message(data, self._limits)
-        if isinstance(message, ImageMessage) and self._misses < _MISSES:
+        if isinstance(message, ImageMessage) and self._misses < MISSES:
             self._misses += 1
             self._layout = layout_of(data, message)
         return message
 
 
-class _Number(NamedTuple):
+class Number(NamedTuple):
+    """A number of a message that may differ from one to the next."""
+
     name: str
+    """Of the field; empty: how many bytes of pixels there are."""
     at: int
+    """Where it begins, behind its initial byte if it has one of its own."""
     form: str
+    """Of `struct`; ``b`` is one that is its own initial byte."""
     denominator: int | None
     """Of a fraction whose numerator this is."""
 
@@ -80,7 +87,7 @@ class ImageLayout:
         length: The number that says how many bytes of pixels there are.
     """
 
-    def __init__(self, data: memoryview, message: ImageMessage, numbers: list[_Number], length: _Number) -> None:
+    def __init__(self, data: memoryview, message: ImageMessage, numbers: list[Number], length: Number) -> None:
         ((self._channel, array),) = message.data.items()
         self._array = (array.shape, array.dtype, array.compression, array.elem_size, array.column_major)
         self._nbytes = array.nbytes
@@ -89,11 +96,7 @@ class ImageLayout:
         self._numbers = [(number.name, 2 * at + 1, number.denominator) for at, number in enumerate(numbers)]
         self._immediate = [2 * at + 1 for at, number in enumerate(numbers) if number.form == "b"]
         self._size = len(data) - len(array.data)
-        form, end = ">", 0
-        for number in (*numbers, length):
-            form += f"{number.at - end}s{number.form}"
-            end = number.at + struct.calcsize(number.form)
-        self._unpack = struct.Struct(form).unpack_from
+        self._unpack = cut([*numbers, length]).unpack_from
         self._same = self._unpack(data)[::2]
 
     def read(self, data: memoryview) -> ImageMessage | None:
@@ -120,27 +123,65 @@ class ImageLayout:
         return replace(self._message, **fields)
 
 
+def cut(numbers: list[Number]) -> struct.Struct:
+    """Return what takes a message apart: what stays the same, number, what stays the same, number and so on."""
+    form, end = ">", 0
+    for number in numbers:
+        form += f"{number.at - end}s{number.form}"
+        end = number.at + struct.calcsize(number.form)
+    return struct.Struct(form)
+
+
 def layout_of(data: memoryview, message: ImageMessage) -> ImageLayout | None:
     """Return how to read messages that look like this one; None if it has parts that are not as simple."""
     if message.extra or len(message.data) != 1:
         return None
     (array,) = message.data.values()
-    head = cbor.head(cbor.BYTES, len(array.data))
-    at = len(data) - len(array.data) - len(head)
-    if at < 0 or bytes(data[at : at + len(head)]) != head or head[0] not in _LENGTHS:
+    length = _length_before(data[: len(data) - len(array.data)], len(array.data))
+    fields = list(_fields(data))
+    if length is None or not fields or fields.pop()[0] != _PIXELS:
         return None
-    length = _Number("", at + 1, _LENGTHS[head[0]], None)
-    numbers: list[_Number] = []
-    name = ""
-    for name, place in _fields(data):
+    numbers = _numbers_in(fields, data, message)
+    return None if numbers is None else ImageLayout(data, message, numbers, length)
+
+
+def numbers_of_written(header: memoryview, size: int, message: ImageMessage) -> list[Number] | None:
+    """Return the numbers in a message that `encode_message` made, the last one for how many bytes of pixels follow.
+
+    Args:
+        header: All that stands before the pixels.
+        size: Bytes of pixels.
+        message: What it says.
+
+    Returns:
+        None if it has parts that are not as simple.
+    """
+    length = _length_before(header, size)
+    if message.extra or len(message.data) != 1 or length is None:
+        return None
+    numbers = _numbers_in(takewhile(lambda field: field[0] != _PIXELS, _fields(header)), header, message)
+    return None if numbers is None else [*numbers, length]
+
+
+def _length_before(header: memoryview, size: int) -> Number | None:
+    head = cbor.head(cbor.BYTES, size)
+    at = len(header) - len(head)
+    if at < 0 or bytes(header[at:]) != head or head[0] not in _LENGTHS:
+        return None
+    return Number("", at + 1, _LENGTHS[head[0]], None)
+
+
+def _numbers_in(fields: Iterable[tuple[str, int]], data: memoryview, message: ImageMessage) -> list[Number] | None:
+    numbers: list[Number] = []
+    for name, place in fields:
         value: Any = getattr(message, name, None)
-        if name == "data" or name in _SAME_IN_A_RUN or isinstance(value, _CONSTANTS):
+        if name in _SAME_IN_A_RUN or isinstance(value, _CONSTANTS):
             continue
         number = _number(name, value, data, place) if isinstance(value, _NUMBERS) else None
         if number is None:
             return None
         numbers.append(number)
-    return ImageLayout(data, message, numbers, length) if name == "data" else None
+    return numbers
 
 
 _LENGTHS: Final = {cbor.BYTES + info: form for info, form in zip(range(24, 28), "BHIQ", strict=True)}
@@ -160,7 +201,7 @@ def _fields(data: memoryview) -> Iterator[tuple[str, int]]:
         reader.item(1)
 
 
-def _number(name: str, value: float | Rational, data: memoryview, at: int) -> _Number | None:
+def _number(name: str, value: float | Rational, data: memoryview, at: int) -> Number | None:
     denominator = None
     if isinstance(value, Rational):
         if data[at] != cbor.ARRAY + len(value):
@@ -170,6 +211,6 @@ def _number(name: str, value: float | Rational, data: memoryview, at: int) -> _N
     if (initial == 0xFB) != isinstance(value, float):
         return None  # such as a float that came as an integer
     if initial < _IMMEDIATE:
-        return _Number(name, at, "b", denominator)
+        return Number(name, at, "b", denominator)
     form = _FORMS.get(initial)
-    return None if form is None else _Number(name, at + 1, form, denominator)
+    return None if form is None else Number(name, at + 1, form, denominator)

@@ -177,6 +177,9 @@ class Outbox:
 
         Call `sent` when the write is over, whatever came of it: till then these frames cannot be taken back.
         """
+        if len(self._frames) == 1 and len(self._frames[0]) <= _MAX_GATHERED:
+            self._handed_out = 1
+            return self._frames[0].copy()
         gathered: list[memoryview] = []
         count = 0
         for frame in self._frames:
@@ -197,6 +200,11 @@ class Outbox:
             raise UsageError(f"{count} bytes sent, and only {self.unsent_bytes} were to be sent")
         self.unsent_bytes -= count
         self._handed_out = 0
+        if not self.unsent_bytes:
+            self._first_begun = False
+            self._frames.clear()
+            self._sizes.clear()
+            return
         sizes = self._sizes
         while count:
             if count < sizes[0]:
