@@ -58,6 +58,11 @@ class Mistake(NamedTuple):
         return f"{where}: {self.text}; {self.hint}" if self.hint else f"{where}: {self.text}"
 
 
+def is_strict(value: object) -> bool:
+    """Tell whether something is a class of options: `Strict`, or a subclass."""
+    return isinstance(value, type) and issubclass(value, Strict)
+
+
 def find_mistakes(value: object, wanted: Any, path: KeyPath = ()) -> Iterator[Mistake]:
     """Yield everything that keeps `value` from being converted to the type `wanted`.
 

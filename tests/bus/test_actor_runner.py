@@ -216,6 +216,14 @@ def test_a_class_that_cannot_be_loaded_is_a_mistake_in_the_rig_file(dotted: str,
         load_class(dotted)
 
 
+def test_options_that_are_no_struct_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain_options.py").write_text("import labwire\nclass Bell(labwire.Actor):\n    class Config: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"Config of its options must be a subclass of labwire\.strict\.Strict"):
+        load_class("plain_options:Bell")
+    sys.modules.pop("plain_options", None)
+
+
 def test_a_module_whose_own_import_fails_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere")
     monkeypatch.syspath_prepend(tmp_path)

@@ -41,8 +41,9 @@ def test_check_lists_all_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "did you mean pub_port?" in err
     assert "flush_s" in err
     assert "queu: unknown key; did you mean queue?" in err
+    assert "there is no module 'm' on the Python path" in err
     code, _, err = run(capsys, "check", str(file), "--json")
-    assert [mistake["line"] for mistake in json.loads(err)["data"]["mistakes"]] == [2, 4, 7]
+    assert [mistake["line"] for mistake in json.loads(err)["data"]["mistakes"]] == [2, 4, 6, 7]
 
 
 def test_check_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -137,3 +137,10 @@ class DiesWhileOpening(Obedient):
 
     def open(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class PlainOptions(Driver):
+    """Its options are not what they must be."""
+
+    class Config:  # pyright: ignore[reportIncompatibleVariableOverride]
+        pass

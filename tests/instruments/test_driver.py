@@ -453,6 +453,7 @@ def test_every_entry_point_of_labwire_names_a_driver() -> None:
         ("labwire.strict:nearest", "is not a driver"),
         ("labwire.strict:", "has no class ''"),
         ("tests.instruments.broken_driver:X", "cannot be imported: ZeroDivisionError"),
+        ("tests.instruments.server_drivers:PlainOptions", r"Config .* must be a subclass of labwire\.strict\.Strict"),
     ],
 )
 def test_what_cannot_be_loaded_is_told(name: str, text: str) -> None:

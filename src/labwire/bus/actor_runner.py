@@ -29,7 +29,7 @@ from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
 from labwire.operations.service import offered_by
 from labwire.signals import ASKED_TO_END, told_to_end
-from labwire.strict import Strict, find_mistakes, nearest
+from labwire.strict import Strict, find_mistakes, is_strict, nearest
 from labwire.wire.bus_message import decode_payload, encode_payload
 from labwire.wire.rpc_message import Hello
 
@@ -94,6 +94,8 @@ def load_class(dotted: str) -> type[Actor]:
         raise ConfigError(f"{text}; did you mean {near!r}?" if near else text)
     if not (isinstance(loaded, type) and issubclass(loaded, Actor)):
         raise ConfigError(f"{dotted!r} is not a labwire Actor: subclass labwire.Actor")
+    if not is_strict(loaded.Config):
+        raise ConfigError(f"{dotted!r}: the class Config of its options must be a subclass of labwire.strict.Strict")
     return loaded
 
 

@@ -47,13 +47,13 @@ def default(*, demo: Annotated[bool, Parameter(negative="")] = False, json: Json
 def check(rig: RigFile, /, *, json: JsonFlag = False) -> None:
     """Check a rig file: all mistakes at once, each with its line.
 
-    Drivers and actors that come with labwire, and installed drivers, are looked at, too: class and options.
+    Drivers and actors are looked at, too: class and options. Yours are imported for it, in a process of its own.
 
     Args:
         rig: The rig file.
         json: Print JSON; the mistakes are in `data` of the error.
     """
-    config = load_rig(rig, also=check_classes)
+    config = load_rig(rig, also=lambda config: check_classes(config, rig.absolute().parent))
     parts = parts_of(config)
     if json:
         write_json({"file": str(rig), "name": config.name, "parts": parts})

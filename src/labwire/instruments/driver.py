@@ -15,7 +15,7 @@ import msgspec
 from labwire.errors import ConfigError, LabwireError
 from labwire.instruments.driver_api import Quantity, bound_verbs, quantity, read_api
 from labwire.operations.instrument_api import InstrumentApi, Verb
-from labwire.strict import Strict, find_mistakes, nearest
+from labwire.strict import Strict, find_mistakes, is_strict, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,6 +136,8 @@ def load_driver(name: str) -> type[Driver]:
         raise ConfigError(f"{text}; did you mean {near!r}?" if near else text)
     if not (isinstance(loaded, type) and issubclass(loaded, Driver)):
         raise ConfigError(f"{name!r} is not a driver: subclass labwire.instruments.driver.Driver")
+    if not is_strict(loaded.Config):
+        raise ConfigError(f"{name!r}: the class Config of its options must be a subclass of labwire.strict.Strict")
     return loaded
 
 

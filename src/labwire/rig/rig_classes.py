@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from labwire.bus.actor_runner import load_class
 from labwire.errors import ConfigError, LabwireError
@@ -11,32 +17,106 @@ from labwire.instruments.driver import load_driver
 from labwire.rig.rig_config import RigConfig
 from labwire.strict import KeyPath, Mistake, find_mistakes
 
+IMPORT_LIMIT_S = 120.0
+"""How long the module of a class may take to be imported."""
 _OURS = "labwire."
+_COMMAND = (sys.executable, "-m", "labwire.rig.rig_classes")
 
 
-def check_classes(config: RigConfig) -> Iterator[Mistake]:
+class _Row(msgspec.Struct, frozen=True):
+    """A part of a rig that names a class."""
+
+    kind: str
+    """``instruments`` or ``actors``."""
+    name: str
+    dotted: str
+    """``module:Class``, or the name of an installed driver."""
+    options: dict[str, Any]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it comes with labwire, or is a driver that is installed under a name."""
+        return ":" not in self.dotted or self.dotted.startswith(_OURS)
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """What the process that imports a class is told."""
+
+    folder: str
+    row: _Row
+
+
+def check_classes(config: RigConfig, folder: Path | None = None) -> Iterator[Mistake]:
     """Yield what is wrong with the drivers and actors of a rig, and with their options.
 
-    Only labwire's own, and drivers that are installed under a name, are looked at: modules of others may open a device
-    when they are imported, or be on another computer. The rig tells of them when it starts.
+    Classes of the user are imported in a process of their own: nothing of the rig is started, but what stands at the
+    top of their modules runs there.
+
+    Args:
+        config: The rig.
+        folder: Of the rig file, where a class of the user is looked for first; None looks at no such class.
     """
+    for row in _rows(config):
+        if row.is_ours:
+            yield from _check(row)
+        elif folder is not None:
+            yield from _check_apart(_Order(str(folder.absolute()), row))
+
+
+def _rows(config: RigConfig) -> Iterator[_Row]:
     for name, instrument in config.instruments.items():
-        driver = instrument.driver
-        if not instrument.external and driver and (":" not in driver or driver.startswith(_OURS)):
-            yield from _check(("instruments", name), "driver", lambda driver=driver: load_driver(driver), instrument)
+        if instrument.driver and not instrument.external:  # otherwise it runs elsewhere
+            yield _Row("instruments", name, instrument.driver, instrument.options)
     for name, actor in config.actors.items():
-        dotted = actor.actor_class
-        if dotted.startswith(_OURS):
-            yield from _check(("actors", name), "class", lambda dotted=dotted: load_class(dotted), actor)
+        yield _Row("actors", name, actor.actor_class, actor.options)
 
 
-def _check(table: KeyPath, key: str, load: Callable[[], Any], part: Any) -> Iterator[Mistake]:
+def _check(row: _Row) -> Iterator[Mistake]:
+    table: KeyPath = (row.kind, row.name)
     try:
-        loaded = load()
+        loaded = load_driver(row.dotted) if row.kind == "instruments" else load_class(row.dotted)
     except ConfigError as error:
-        yield Mistake((*table, key), error.message)
+        yield _mistake(row, error.message)
     except LabwireError:  # an extra that is not installed here: `labwire doctor` tells
         return
     else:
-        options: Mapping[str, Any] = part.options
-        yield from find_mistakes(dict(options), loaded.Config, table)
+        yield from find_mistakes(dict(row.options), loaded.Config, table)
+
+
+def _check_apart(order: _Order) -> Iterator[Mistake]:
+    row, data = order.row, msgspec.json.encode(order)
+    try:
+        done = subprocess.run(_COMMAND, input=data, capture_output=True, timeout=IMPORT_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        yield _mistake(row, f"{row.dotted!r}: importing its module takes longer than {IMPORT_LIMIT_S:g} s")
+        return
+    try:
+        yield from msgspec.json.decode(done.stdout, type=list[Mistake])
+    except msgspec.DecodeError:
+        said = done.stderr.decode("utf-8", "replace").split("\n")
+        why = ": ".join([f"exit status {done.returncode}", *(line.strip() for line in said[-2:-1])])
+        yield _mistake(row, f"{row.dotted!r}: importing its module ends the process that does it ({why})")
+
+
+def _mistake(row: _Row, text: str) -> Mistake:
+    return Mistake((row.kind, row.name, "driver" if row.kind == "instruments" else "class"), text)
+
+
+def main() -> None:
+    """Import the class that standard input names, and write what is wrong with it to standard output."""
+    result = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a module prints is no answer
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=_Order)
+    sys.path.insert(0, order.folder)
+    try:
+        mistakes = list(_check(order.row))
+    except OSError as error:  # a device or file that a module opens: it may be there when the rig starts
+        sys.stderr.write(f"{error}\n")
+        mistakes = []
+    result.write(msgspec.json.encode(mistakes))
+    result.flush()
+    os._exit(0)  # whatever threads the module has started
+
+
+if __name__ == "__main__":
+    main()
