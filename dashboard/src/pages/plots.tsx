@@ -20,6 +20,7 @@ const WINDOWS = [["5", "5 s"], ["10", "10 s"], ["30", "30 s"], ["60", "1 min"], 
 const MOST = 8;
 /** Topics that come each second have come by then. */
 const SILENT_MS = 2500;
+const AGAIN_MS = 2000;
 const SKIP = new Set(["timestamp", "seq", "topic", "index"]);
 const FIRST: Chosen[] = [{ topic: "pupil.0.2d", field: "diameter" }];
 
@@ -58,16 +59,25 @@ interface LastValue {
 function Tree() {
   const topics = useSignal<LastValue[] | null>(null);
   const filter = useSignal("");
+  const again = useRef(0);
   async function find(): Promise<void> {
+    clearTimeout(again.current);
     try {
       topics.value = await look<LastValue[]>("bus.last", {});
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
+      again.current = setTimeout(() => void find(), AGAIN_MS);
     }
   }
+  const names = useComputed(() => {
+    const seen = (newest.value.get("bus.stats")?.payload.topics ?? []) as { topic: string }[];
+    return seen.map(({ topic }) => topic).sort().join("\n");
+  });
   useSignalEffect(() => {
+    void names.value; // a topic that is new has fields
     if (connection.value === "live") void find();
   });
+  useEffect(() => () => clearTimeout(again.current), []);
   const shown = useComputed(() =>
     (topics.value ?? [])
       .filter(({ topic }) => !topic.startsWith("notify.") && !topic.startsWith("logging."))

@@ -29,6 +29,12 @@ function Include() {
   useSignalEffect(() => {
     if (parts.value) void findOffers();
   });
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (!offers.peek().length) void findOffers(); // it did not answer
+    }, 3000);
+    return () => clearInterval(timer);
+  }, []);
   function choose(name: string, on: boolean): void {
     const next = new Set(leftOut.value);
     if (on) next.delete(name);
