@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import zmq
 
 from labwire.cli.main import main
 from tests.images.loopback_writer import LoopbackWriter
@@ -58,6 +59,20 @@ def test_a_run_is_streamed_and_told(address: str, tmp_path: Path, capsys: pytest
     assert (told["run_number"], told["images"], told["acknowledged"], told["dropped"]) == (7, 12, 12, 0)
     assert told["errors"] == []
     assert writer.images == list(range(12))
+
+
+def test_zeromq_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"tcp://127.0.0.1:{lasting_port()}"
+    with zmq.Context() as context, context.socket(zmq.PULL) as reader:
+        reader.linger = 0
+        reader.connect(address)
+        given = ["--listen", f"zmq+{address}", "--images", "3", "--size", "64x32", "--file-prefix", "test"]
+        assert run(*given, "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["images"], told["acknowledged"]) == (3, None)
+        for _ in range(5):  # START, images, END
+            assert reader.poll(20_000)
+            assert reader.recv().startswith(b"\xd9\xd9\xf7")
 
 
 def test_a_full_disk_is_the_exit_status_and_the_message(address: str, capsys: pytest.CaptureFixture[str]) -> None:

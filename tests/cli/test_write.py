@@ -80,6 +80,19 @@ def test_a_run_that_is_not_whole_is_the_exit_status(
     assert (good["run_number"], good["ok"], good["images"]) == (8, True, 4)
 
 
+def test_a_run_that_is_refused_is_one_of_them(
+    detector: TcpDetector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = Command(detector.address, "-o", str(tmp_path), "--runs", "1", "--json")
+    command.start()
+    detector.wait_writers(1)
+    run = detector.begin(7, start_of(start_message(4, user={"file_prefix": "../elsewhere"})), images_per_file=4)
+    assert "file_prefix" in run.result().faults[0].message
+    command.join()
+    assert command.status == 1
+    assert json.loads(capsys.readouterr().out)["event"] == "run_refused"
+
+
 def test_several_detectors_of_both_kinds(
     detector: TcpDetector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

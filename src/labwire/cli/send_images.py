@@ -25,7 +25,7 @@ from labwire.images.broker_json import BrokerConfig, read_broker_json
 from labwire.images.build import make_pusher, make_sides
 from labwire.images.compression import Compression
 from labwire.images.stream import ImageStream, StreamResult
-from labwire.images.stream_config import MessageConfig, PreviewConfig, TcpStreamConfig
+from labwire.images.stream_config import MessageConfig, PreviewConfig, TcpStreamConfig, ZeroMqStreamConfig
 from labwire.images.stream_text import stream_event_text
 from labwire.sources.detector_config import (
     MAX_SIDE_PX,
@@ -37,6 +37,7 @@ from labwire.sources.detector_config import (
 from labwire.sources.image_sources import image_source_of
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.IGNORECASE)
+_ZEROMQ = "zmq+"
 _SHOW_S = 0.25
 _PREVIEW_MS = 100
 _COUNT = Number(gte=0)
@@ -140,7 +141,8 @@ def send(
 
     Args:
         config: A broker's JSON file: where to listen, for whom.
-        listen: Instead of a file: where to listen for writers, `tcp://127.0.0.1:9100`; `*` as port takes a free one.
+        listen: Instead of a file: where to listen for writers, `tcp://127.0.0.1:9100`, or `zmq+tcp://127.0.0.1:9000`
+            for ZeroMQ, where nobody confirms what arrived; `*` as port takes a free one.
         preview: Show images at this address as well, ten each second: `tcp://127.0.0.1:5400`.
         wait_writers: Wait for so many writers before the run starts. Default: 1; with ZeroMQ one for each socket.
         timeout: How many seconds to wait for them.
@@ -182,7 +184,10 @@ def _broker(config: Path | None, listen: str | None) -> BrokerConfig:
         )
     if config is not None:
         return read_broker_json(config)
-    return BrokerConfig(pusher=TcpStreamConfig(address=listen or ""))
+    address = listen or ""
+    if address.startswith(_ZEROMQ):
+        return BrokerConfig(pusher=ZeroMqStreamConfig(image_socket=(address.removeprefix(_ZEROMQ),)))
+    return BrokerConfig(pusher=TcpStreamConfig(address=address))
 
 
 def _stream(stack: ExitStack, broker: BrokerConfig, *, self_described: bool) -> ImageStream:
@@ -245,8 +250,10 @@ def _tell(result: StreamResult, *, as_json: bool) -> None:
         write_json(result.summary())
         return
     seconds = max(result.duration_s, 1e-9)
-    parts = [f"run {result.run_number}: {result.images} images in {duration(result.duration_s)}"]
-    parts.append(f"{result.images / seconds:.0f}/s, {size(result.image_bytes / seconds)}/s")
+    of = f"{result.images - result.dropped} of " if result.dropped else ""
+    parts = [f"run {result.run_number}: {of}{result.images} images in {duration(result.duration_s)}"]
+    if not result.dropped:
+        parts.append(f"{result.images / seconds:.0f}/s, {size(result.image_bytes / seconds)}/s")
     if not result.streamed:
         parts.append("no file_prefix: nothing was streamed or stored")
     elif result.confirmed:

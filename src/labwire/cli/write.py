@@ -68,7 +68,7 @@ def write(
         more: Other detectors, or other sockets of the same.
         output: Folder for the files; the detector's file_prefix says where in it.
         connections: Connections to each TCP stream, which share its images file by file.
-        runs: End after so many runs.
+        runs: End after so many runs; one that is refused is one of them.
         storing: How the images are stored.
         json: Print each run's result as one line of JSON.
     """
@@ -138,9 +138,10 @@ class _Watch:
         self._line.clear()
 
     def _is_done(self) -> bool:
-        return self._runs is not None and all(
-            stream.taker.counters.runs >= self._runs for writer in self._writers for stream in writer.streams
-        )
+        if self._runs is None:
+            return False
+        counters = [stream.taker.counters for writer in self._writers for stream in writer.streams]
+        return all(counter.runs + counter.refused >= self._runs for counter in counters)
 
     def _show(self, timeout_s: float) -> None:
         """Show what has happened, waiting for the first thing that does."""

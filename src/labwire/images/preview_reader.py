@@ -52,11 +52,14 @@ class PreviewReader:
         self._socket.subscribe(b"")
         try:
             if not self.address.startswith(("tcp://", "ipc://")):
-                raise ConfigError(f"{address!r} is not an address: write tcp://HOST:PORT")
+                raise ConfigError(f"{address!r} is not the address of a preview stream: write tcp://HOST:PORT", hint="")
             self._socket.connect(self.address)
-        except (zmq.ZMQError, ConfigError) as error:
+        except ConfigError:
             self.close()
-            raise ConfigError(f"cannot connect to {address!r}: write tcp://HOST:PORT ({error})") from error
+            raise
+        except zmq.ZMQError as error:
+            self.close()
+            raise ConfigError(f"cannot connect to {address!r}: write tcp://HOST:PORT ({error})", hint="") from error
 
     def __enter__(self) -> Self:
         return self

@@ -71,6 +71,8 @@ class TakerCounters(msgspec.Struct):
     """Belonged to runs that ended, and did not come."""
     runs: int = 0
     """Ended, in whatever way, except those that were taken back before their first image."""
+    refused: int = 0
+    """Runs that could not be begun."""
 
 
 class RunTaker:
@@ -147,6 +149,11 @@ class RunTaker:
         size = self.store.write_image(image.image_id if image_number is None else image_number, image)
         self.counters.images += 1
         self.counters.image_bytes += size
+
+    def note_refused(self, run_number: int | None, error: str) -> None:
+        """Count a run that could not be begun, and tell it."""
+        self.counters.refused += 1
+        self._on_event("run_refused", {"run_number": run_number, "source": self._source, "error": error})
 
     def note_failed(self, image_number: int | None, error: Exception) -> None:
         """Count an image that could not be stored; the first of many is told."""

@@ -246,7 +246,7 @@ class TcpWriter:
             self._taker.start(decode_message(payload, LIMITS), socket_number)
         except Exception as error:
             code, text = ack_code_of(error, FrameType.START), _text(error)
-            self._on_event("run_refused", {"run_number": run, "source": self.address, "error": text})
+            self._taker.note_refused(run, text)
             link.answer(lambda connection, now_s: connection.refuse_start(run, code, text, now_s))
             return
         if not link.answer(lambda connection, now_s: connection.accept_start(run, now_s)):

@@ -182,8 +182,7 @@ class ZeroMqWriter:
         try:
             self._owed = self._taker.start(message)
         except (OSError, LabwireError) as error:
-            about = {"run_number": message.series_id, "source": self.address, "error": str(error)}
-            self._on_event("run_refused", about)
+            self._taker.note_refused(message.series_id, str(error))
             user = read_user_data(message)
             self._send(
                 user.writer_notification_zmq_addr,
