@@ -161,16 +161,17 @@ class DataFile:
             raise ProtocolError(f"it is in {self.name} already; the first one is kept")
         arrays = self._channels(message)
         # All channels are looked at before the first is written: an image is in the file as a whole or not at all.
-        chunks = [self._dataset(channel, array).chunk_of(index, array) for channel, array in arrays.items()]
-        offsets = [self._write_chunk(index, chunk) for chunk in chunks]
+        chunks = {channel: self._dataset(channel, array).chunk_of(index, array) for channel, array in arrays.items()}
+        stored = {channel: Stored(chunk.array, self._write_chunk(index, chunk)) for channel, chunk in chunks.items()}
         if self._journal is not None:
-            stored = (Stored(chunk.array, offset) for chunk, offset in zip(chunks, offsets, strict=True))
             try:
-                self._journal.note(index, message, dict(zip(arrays, stored, strict=True)))
+                self._journal.note(index, message, stored)
             except FileFailedError:
                 self._lean = True
                 raise
-        size = sum(len(chunk.array.data) for chunk in chunks)
+        size = 0
+        for array, _ in stored.values():
+            size += len(array.data)
         self._present.add(index)
         self.stored_bytes += size
         self._columns.put(index, message)

@@ -163,9 +163,11 @@ class ImageColumns:
             message: The image.
         """
         self._stored.put(index, (1,))
-        for rule, value in zip(_SCALARS, _scalars_of(message), strict=True):
-            if value is not None:
-                _put(self._scalars, rule, index, value.seconds if type(value) is Rational else value)
+        scalars = _scalars_of(message)
+        if not _all_none(scalars):
+            for rule, value in zip(_SCALARS, scalars, strict=True):
+                if value is not None:
+                    _put(self._scalars, rule, index, value.seconds if type(value) is Rational else value)
         if message.roi_integrals:
             self._put_rois(index, message.roi_integrals)
         if message.spots is not None:
@@ -242,6 +244,13 @@ class ImageColumns:
 
 
 _scalars_of: Callable[[ImageMessage], tuple[Any, ...]] = attrgetter(*(rule.field for rule in _SCALARS))
+
+
+def _all_none(values: tuple[Any, ...]) -> bool:
+    try:
+        return values.count(None) == len(values)  # the quickest look at them
+    except ValueError:  # an array of numpy's, which does not compare
+        return False
 
 
 def _put(columns: dict[str, _Column], rule: _Rule, index: int, value: Any) -> None:
