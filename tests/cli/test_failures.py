@@ -54,6 +54,25 @@ def test_json_errors_have_everything(capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_output_that_is_closed_ends_nothing(closed: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from labwire.cli.failures import run_guarded
+
+def call():
+    print("to nobody")
+    print("to nobody", file=sys.stderr)
+    open("done", "w").close()
+    return 3
+
+sys.exit(run_guarded(call))
+"""
+    done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], cwd=tmp_path, check=False)
+    assert done.returncode == 3
+    assert (tmp_path / "done").read_bytes() == b""
+
+
 def test_a_result_is_the_exit_status_if_it_is_a_number() -> None:
     assert run_guarded(lambda: 3) == 3
     assert run_guarded(lambda: None) == 0

@@ -45,12 +45,20 @@ def run_guarded(call: Callable[[], Any], *, as_json: bool = False, program: str 
         as_json: Report errors as JSON.
         program: What to type for its help.
     """
+    _have_somewhere_to_write()
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     try:
         with told_to_end(_Told().tell, ASKED_TO_END):
             return _status_of(call, terminals, as_json=as_json, program=program)
     finally:
         let_go_of_the_dead()
+
+
+def _have_somewhere_to_write() -> None:
+    """Let what is written go nowhere where output or errors were closed, as with ``>&-``: Python has None for them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
 
 
 class _ToldToEndError(KeyboardInterrupt):
