@@ -129,4 +129,4 @@ def _configure(first: Host, second: Host) -> None:
             pytest.skip(f"no cable between two network namespaces: ip {' '.join(words)}: {done.stderr.strip()}")
 
 
-__all__ = ["FIRST_ADDRESS", "NETWORK", "SECOND_ADDRESS", "Host", "plug_cable", "pull_cable", "two_hosts"]
+__all__ = ["FIRST_ADDRESS", "LIMIT_S", "NETWORK", "SECOND_ADDRESS", "Host", "plug_cable", "pull_cable", "two_hosts"]

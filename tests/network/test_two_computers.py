@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labwire.testing import wait_until
-from tests.network.namespaces import FIRST_ADDRESS, NETWORK, Host, plug_cable, pull_cable, two_hosts
+from tests.network.namespaces import FIRST_ADDRESS, LIMIT_S, NETWORK, Host, plug_cable, pull_cable, two_hosts
 
 RIG = f"""
 name = "first-rig"
@@ -76,43 +77,57 @@ def actors(host: Host, *where: str) -> dict[str, Any]:
         return {}
 
 
-@pytest.mark.timeout(180)
+def comes(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that a command of the command line shows."""
+    wait_until(condition, what, limit_s=LIMIT_S)
+
+
+@pytest.mark.timeout(400)
 def test_two_computers(tmp_path: Path) -> None:
     with two_hosts(tmp_path) as (first, second), first.rig(RIG):
         (second.folder / "my_lab.py").write_text(BEACON)
-        assert "first-rig" in second.labwire("status", *THERE)
+        comes(lambda: "first-rig" in second.labwire("status", *THERE), "the first rig, from the second computer")
         check_discovery(second)
         joined = second.rig(JOINS)
         with joined, second.running("actor", "my_lab:Beacon", "--rig", f"{FIRST_ADDRESS}:50020"):
-            wait_until(lambda: actors(first).get("beacon", {}).get("state") == "remote", "the remote actor")
-            assert actors(first)["beacon"]["host"] == "second"
-            wait_until(lambda: last(second, "source.tracker").get("connected"), "the source")
-            assert last(second, "clock.offset")["uncertainty_s"] > 0
+            comes(lambda: actors(first).get("beacon", {}).get("state") == "remote", "the remote actor")
+            comes(lambda: actors(first).get("beacon", {}).get("host") == "second", "its host")
+            comes(lambda: last(second, "source.tracker").get("connected"), "the source")
+            assert newest(second, "clock.offset")["uncertainty_s"] > 0
             check_times(first, second)
-            wait_until(lambda: last(second, "notify.time_sync.role").get("master") == "first-rig", "one clock")
+            comes(lambda: last(second, "notify.time_sync.role").get("master") == "first-rig", "one clock")
             pull_cable(first)
-            wait_until(lambda: "beacon" not in actors(first), "the loss of the actor")
-            wait_until(lambda: last(second, "source.tracker").get("connected") is False, "the loss of the source")
+            comes(lambda: (found := actors(first)) and "beacon" not in found, "the loss of the actor")
+            comes(lambda: last(second, "source.tracker").get("connected") is False, "the loss of the source")
             plug_cable(first)
-            wait_until(lambda: "beacon" in actors(first), "the actor again")
-            wait_until(lambda: last(second, "source.tracker").get("connected"), "the source again")
-            assert last(second, "notify.source.found")["gap_s"] > 0
+            comes(lambda: "beacon" in actors(first), "the actor again")
+            comes(lambda: last(second, "source.tracker").get("connected"), "the source again")
+            assert newest(second, "notify.source.found")["gap_s"] > 0
             check_times(first, second)
-            assert actors(second)["tracker"]["restarts"] == 0
+            comes(lambda: actors(second).get("tracker", {}).get("restarts") == 0, "that it is the same source")
 
 
 def check_times(first: Host, second: Host) -> None:
     """What the other computer sends is fresh, and has the time of the rig that shows it."""
-    before = last(first, "beacon")["timestamp"]
-    wait_until(lambda: last(first, "beacon")["timestamp"] > before, "a fresh beacon")
-    assert abs(last(first, "beacon")["timestamp"] - float(first.labwire("remote", "t"))) < 10
-    before = last(second, "pupil.0.3d")["timestamp"]
-    wait_until(lambda: last(second, "pupil.0.3d")["timestamp"] > before, "fresh eyes")
-    assert abs(last(second, "pupil.0.3d")["timestamp"] - float(second.labwire("remote", "t"))) < 10
+    for host, topic in ((first, "beacon"), (second, "pupil.0.3d")):
+        before = newest(host, topic)["timestamp"]
+        comes(lambda: newest(host, topic)["timestamp"] > before, f"a fresh {topic}")  # noqa: B023
+        assert abs(newest(host, topic)["timestamp"] - float(host.labwire("remote", "t"))) < 10
+
+
+def newest(host: Host, topic: str) -> dict[str, Any]:
+    """Return the newest message of a topic that there is; on a busy machine a command may come to nothing."""
+    found: list[dict[str, Any]] = []
+    comes(lambda: found.append(last(host, topic)) or found[-1], topic)
+    return found[-1]
 
 
 def check_discovery(second: Host) -> None:
     if not importlib.util.find_spec("zeroconf"):
         return
-    wait_until(lambda: "first-rig" in second.labwire("discover"), "the advertisement")
-    assert f"--host {FIRST_ADDRESS}" in second.labwire("discover")
+
+    def is_found() -> bool:
+        told = second.labwire("discover")
+        return "first-rig" in told and f"--host {FIRST_ADDRESS}" in told
+
+    comes(is_found, "the advertisement")
