@@ -37,7 +37,8 @@ def test_it(name):
     assert there
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+LIMIT_S = 120.0
+pytestmark = [pytest.mark.skipif(shutil.which("bash") is None, reason="no bash"), pytest.mark.timeout(2 * LIMIT_S)]
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def begin(project: Path) -> subprocess.Popen[str]:
 
 def test_a_failure_beside_the_rest_is_told(project: Path) -> None:
     (project / "tests" / "rig" / "test_more.py").write_text("def test_it(): assert False\n")
-    said, _ = (script := begin(project)).communicate(timeout=60)
+    said, _ = (script := begin(project)).communicate(timeout=LIMIT_S)
     assert script.returncode == 1, said
     assert "FAILED tests/rig/test_more.py" in said
     assert said.count("FAILED  pytest") == 1
@@ -86,7 +87,7 @@ def test_a_failure_beside_the_rest_is_told(project: Path) -> None:
 
 def test_what_failed_beside_the_rest_is_tried_once_more_and_named(project: Path) -> None:
     (project / "tests" / "rig" / "test_more.py").write_text(FAILS_ONCE)
-    said, _ = (script := begin(project)).communicate(timeout=60)
+    said, _ = (script := begin(project)).communicate(timeout=LIMIT_S)
     assert script.returncode == 0, said
     assert "TWICE   failed beside others, passed by itself: tests/rig/test_more.py::test_it[a b]" in said
     assert "FAILED  pytest" not in said
@@ -94,14 +95,14 @@ def test_what_failed_beside_the_rest_is_tried_once_more_and_named(project: Path)
 
 def test_many_failures_are_not_tried_again(project: Path) -> None:
     (project / "tests" / "rig" / "test_more.py").write_text(FAILS_ONCE.replace('["a b"]', "range(4)"))
-    said, _ = (script := begin(project)).communicate(timeout=60)
+    said, _ = (script := begin(project)).communicate(timeout=LIMIT_S)
     assert script.returncode == 1, said
     assert "a second look" not in said
 
 
 def test_a_run_that_ends_by_itself_is_not_tried_again(project: Path) -> None:
     (project / "tests" / "rig" / "test_more.py").write_text("import os\ndef test_it(): os._exit(6)\n")
-    said, _ = (script := begin(project)).communicate(timeout=60)
+    said, _ = (script := begin(project)).communicate(timeout=LIMIT_S)
     assert script.returncode == 1, said
     assert "FAILED  pytest of whole rigs (exit 6)" in said
 
@@ -110,7 +111,7 @@ def test_what_npm_did_not_finish_is_not_there(project: Path) -> None:
     modules = project / "dashboard" / "node_modules"
     (modules / ".package-lock.json").unlink()
     _program(project / ".venv" / "bin" / "npm", "exit 1")
-    said, _ = (script := begin(project)).communicate(timeout=60)
+    said, _ = (script := begin(project)).communicate(timeout=LIMIT_S)
     assert script.returncode == 0, said
     assert "npm cannot fetch" in said
     assert not modules.exists()
@@ -120,8 +121,8 @@ def test_interrupted_it_ends_what_tests_have_started(project: Path) -> None:
     (project / "tests" / "rig" / "test_more.py").write_text(OTHER_PROGRAM)
     (project / "tests" / "wire" / "test_more.py").write_text("import time\ndef test_it(): time.sleep(1000)\n")
     script = begin(project)
-    wait_until((project / "begun").exists, limit_s=30.0)
+    wait_until((project / "begun").exists, limit_s=LIMIT_S)
     os.killpg(script.pid, signal.SIGTERM)  # as an interrupt, which may be ignored where these tests run
-    said, _ = script.communicate(timeout=60)
+    said, _ = script.communicate(timeout=LIMIT_S)
     assert script.returncode == 130, said
     assert (project / "ended").exists()

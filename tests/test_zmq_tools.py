@@ -88,7 +88,7 @@ def test_a_streamer_sends_to_the_topic_that_the_payload_names(ctx: zmq.Context[A
     sub = ctx.socket(zmq.SUB)
     sub.subscribe("")
     url = f"tcp://127.0.0.1:{sub.bind_to_random_port('tcp://127.0.0.1')}"
-    streamer = Msg_Streamer(ctx, url, hwm=10)
+    streamer = Msg_Streamer(ctx, url, hwm=1000)
     streamer.send({"topic": "early"})
     while not sub.poll(5):  # a PUB loses what it sends before the connection stands
         streamer.send({"topic": "early"})

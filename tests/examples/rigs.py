@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
+
+from tests.ports import lasting_port
 
 RIGS = Path(__file__).parents[2] / "examples" / "rigs"
 
@@ -15,6 +16,5 @@ def of_this_test(name: str) -> str:
     for instrument in ("DMM1", "SCOPE1", "CRASH1"):
         text = text.replace(instrument, f"{instrument}x{os.getpid()}")
     for port in ("9100", "5400"):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{free.getsockname()[1]}")
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{lasting_port()}")
     return text.replace("[recorder]", "[recorder]\ndisk_warn_bytes = 0\ndisk_stop_bytes = 0")

@@ -138,14 +138,17 @@ def test_alarm_rings(tmp_path: Path) -> None:
             (tmp_path / path.name).write_text(path.read_text())
     with running_rig(tmp_path, (EXAMPLES / "alarm" / "rig.toml").read_text()) as rig, zmq.Context() as context:
         subscriber = context.socket(zmq.SUB)
-        subscriber.rcvtimeo = 5000
+        subscriber.rcvtimeo = 20_000
         subscriber.subscribe(b"notify.alarm.rang")
         subscriber.connect(f"tcp://127.0.0.1:{rig.ready.sub_port}")
         remote = context.socket(zmq.REQ)
-        remote.rcvtimeo = 5000
+        remote.rcvtimeo = 20_000
         remote.connect(rig.ready.remote)
-        remote.send(b"R")  # this rig has no recorder
-        assert remote.recv() == b"OK"
+        while True:  # until the subscription holds
+            remote.send(b"R")  # this rig has no recorder
+            assert remote.recv() == b"OK"
+            if subscriber.poll(1000):
+                break
         _, payload = subscriber.recv_multipart()
         assert "no recorder" in decode_payload(payload)["reason"]
         subscriber.close()

@@ -7,7 +7,7 @@ import time
 import pytest
 from pupil_labs.pupil_core_network_client import Message, Subscription
 
-LIMIT_MS = 10_000
+LIMIT_MS = 20_000
 
 
 def next_of(subscription: Subscription, topic: str) -> Message:

@@ -100,8 +100,9 @@ def test_motion_jpeg_over_http_is_passed_as_it_came() -> None:
 
 def test_a_camera_that_breaks_off_is_opened_again() -> None:
     events: list[str] = []
-    with motion_jpeg_server(jpegs(3)) as server:
-        source, port = StreamSource(server.url), server.server_address[1]
+    port = lasting_port()
+    with motion_jpeg_server(jpegs(3), port) as server:
+        source = StreamSource(server.url)
         feed = PictureFeed(source, on_event=lambda kind, _: events.append(kind), first_retry_s=0.02).start()
         first = feed.get(LIMIT_S)
         server.breaking.set()
@@ -158,7 +159,7 @@ def test_reading_before_opening_is_told_and_closing_twice_does_no_harm() -> None
 
 def test_rtsp_is_decoded() -> None:
     url = f"rtsp://127.0.0.1:{lasting_port()}/live"
-    source = StreamSource(url, options={"rtsp_flags": "listen", "listen_timeout": "15"})
+    source = StreamSource(url, options={"rtsp_flags": "listen", "listen_timeout": "40"})
     pusher = [sys.executable, str(Path(__file__).with_name("rtsp_pusher.py")), url]
     # A process of its own: both ends wait for each other inside of FFmpeg.
     with running_process(pusher, stderr=subprocess.DEVNULL):
