@@ -312,9 +312,19 @@ def test_actors_are_stopped_and_started_by_operation_and_as_plugins(tmp_path: Pa
             ("alarm", "stop_plugin", "stopped"),
             ("alarm", "start_plugin", "running"),
             ("Alarm", "stop_plugin", "stopped"),
+            ("Alarm", "start_plugin", "running"),
         ):
             client.notify(subject, name=name)
             client.wait_state("alarm", state)
+        third = client.status_of("alarm").pid
+        for subject in ("stop_plugin", "start_plugin"):  # at once: it starts when it has ended
+            client.notify(subject, name="alarm")
+
+        def runs_again() -> bool:
+            now = client.status_of("alarm")
+            return now.state == "running" and now.pid != third
+
+        wait_until(runs_again, "the start that was asked for while it was stopping")
 
 
 def test_an_actor_that_raises_at_once_is_tried_again_later_and_later(tmp_path: Path) -> None:

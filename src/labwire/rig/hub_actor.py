@@ -11,7 +11,7 @@ from labwire.operations.rig import ConfigTree, RigChanges, RigOperations, RigSta
 from labwire.rig.assembly import RECORDER
 from labwire.rig.live_rig import LiveRig
 from labwire.rig.rig_config import dump
-from labwire.rig.supervisor import Child, Supervisor
+from labwire.rig.supervisor import Child, State, Supervisor
 
 REMOTE_DOC = """Send simple string messages to control the rig.
 
@@ -101,7 +101,7 @@ class HubActor(Actor, Actors, RigOperations):
                 self.log.error("%s: no actor %r in this rig; there are: %s", subject, name[:80], known)
         elif subject == "stop_plugin":
             self.supervisor.stop(child)
-        elif not child.alive:
+        elif not child.alive or child.state is State.STOPPING:  # what is about to end begins again
             self.supervisor.restart(child)
 
     def _find_plugin(self, name: str) -> Child | None:
