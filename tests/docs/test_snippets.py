@@ -121,7 +121,7 @@ def test_python(snippet: Snippet, rig: RunningRig) -> None:
         cwd=rig.folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -160,7 +160,7 @@ def run_until_told(rig: RunningRig, words: list[str]) -> None:
             while f'"{name}"' not in rig.labwire("actors", "list", "--json").stdout:
                 assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode in {0, 130}, errors.decode()
         assert left_behind(process.pid) == []
 
