@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-GRACE_S = 5.0
+GRACE_S = 20.0
 """How long an ending thread, process or socket is waited for."""
 
 _STEP_S = 0.01
