@@ -13,8 +13,9 @@ from labwire.client import Rig
 from labwire.errors import DeadlineError, DeviceError
 from labwire.operations.recording import RecordingStopped
 from labwire.sessions import events
+from labwire.sessions.check.verify import verify_session
 from labwire.sessions.manifest import read_manifest, uuid_of
-from labwire.testing import ActorBench
+from labwire.testing import ActorBench, left_behind
 from labwire.testing.rig import running_rig
 from tests.bus.fake_hub import LIMIT_S, wait_until
 
@@ -96,6 +97,25 @@ def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) 
         assert second == told["notify.recording.started"]["rec_path"]
         assert Path(second) == Path(first).with_name("001")
         assert uuid_of(Path(first)) == read_manifest(Path(second)).follows
+
+
+def test_a_session_whose_rig_was_killed_says_so(tmp_path: Path) -> None:
+    (tmp_path / "my_scale.py").write_text(SCALE)
+    with pytest.raises(AssertionError, match="the rig ended with -9"), running_rig(tmp_path, RIG) as running:
+        with running.connect() as rig, rig.subscribe("recorder.state") as states:
+            folder = Path(rig.record.start("cut short", streams=["scale"]).rec_path)
+            while not states.recv(LIMIT_S).payload["written"]:
+                pass
+            running.process.kill()
+            running.process.wait()
+        wait_until(lambda: not left_behind(running.process.pid))
+        known = read_manifest(folder)
+        assert (known.state, known.ended) == ("complete", "rig_died")
+        ((stream, reason),) = [(one.stream, one.reason) for one in known.failed]
+        assert (stream, "the rig has died" in reason) == ("scale", True), "nobody was waited for"
+        found = verify_session(folder)
+        assert (found.whole, found.lossless) == (True, False)
+        assert [one for one in found.problems if "the rig died" in one]
 
 
 SEGMENTS = """

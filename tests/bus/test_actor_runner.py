@@ -123,6 +123,14 @@ def test_it_hears_the_subjects_that_it_names_and_documents_itself(hub: Hub) -> N
     assert unpack(documents.recv_multipart()[1])["class"] == "PickyBell"
 
 
+def test_it_ends_with_the_rig_and_knows_so(hub: Hub) -> None:
+    run = Run(hub).start()
+    run.runner.loop.post(run.runner.rig_died)
+    run.join()
+    assert run.bell.story == ["made", "start", "stop"]
+    assert run.bell.context.rig_died_s is not None
+
+
 def test_what_comes_after_its_end_is_not_its_business(hub: Hub) -> None:
     run = Run(hub).start()
 

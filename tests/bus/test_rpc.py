@@ -238,6 +238,12 @@ def test_what_cannot_be_asked(bench: Bench, client: RpcClient) -> None:
     assert bench.double(Point(1, 1)) == Point(2, 2)
 
 
+def test_of_a_rig_that_is_gone_for_good_nothing_is_waited_for(bench: Bench, client: RpcClient) -> None:
+    client.give_up("the rig has died")
+    with pytest.raises(PeerGoneError, match="the rig has died"):
+        bench.double(Point(1, 1))
+
+
 def test_no_answer_in_time_leaves_no_trace_for_the_next_call(bench: Bench, client: RpcClient, server: Server) -> None:
     with pytest.raises(DeadlineError, match=r"bench\.wait.*0\.05 s"):
         client.call(row("wait"), row("wait").request(), timeout_s=0.05)

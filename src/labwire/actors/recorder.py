@@ -53,6 +53,7 @@ _SLICE_MS = 100
 _STARTERS_LIMIT_S = 3.0
 _STARTERS_STEP_S = 0.05
 _STATE_S = 1.0
+_READ_UP_LIMIT_S = 2.0
 _JUST_NOW_S = 60.0
 """A session that was cut off longer ago is not what this recorder's forerunner died of."""
 _WORTH_GOING_ON_S = 3.0
@@ -85,6 +86,7 @@ class Recorder(Actor, Recording):
         retention = self.options.retention
         self._house = Housekeeper(Path(self.options.root), retention) if retention.automatic else None
         self._ending = threading.Event()
+        self._read_up = threading.Event()
         self._started_s = 0.0
         self._disk_time = DiskTime()
         self._image_writers = ImageWriters(Path(self.options.root))
@@ -116,7 +118,12 @@ class Recorder(Actor, Recording):
         """Make the running session whole."""
         try:
             if self._recorder.state is RecorderState.RECORDING:
-                self._stop_and_tell()
+                if self.context.rig_died_s is None:
+                    self._stop_and_tell()
+                else:
+                    self._read_up.clear()
+                    self._read_up.wait(_READ_UP_LIMIT_S)  # what the bus sent before it died is on its way still
+                    self._recorder.rig_died(self.context.rig_died_s)
         finally:
             self._ending.set()
             if self._reader.is_alive():
@@ -371,6 +378,7 @@ class Recorder(Actor, Recording):
         poller.register(self._sub, zmq.POLLIN)
         while not self._ending.is_set():
             if not poller.poll(_SLICE_MS):
+                self._read_up.set()
                 continue
             received_s = time.monotonic()
             try:

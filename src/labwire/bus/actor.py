@@ -48,6 +48,9 @@ class ActorContext:
     """The whole configuration of the rig, defaults included, without secrets."""
     incarnation: int = 0
     """How often the rig has started this actor before; above 0 it goes on where another one died."""
+    rig_died_s: float | None = None
+    """When the rig died, on the monotonic clock; None while it lives. `Actor.on_stop` may want to know: nobody hears
+    what it says then, and what it asks of other actors fails at once."""
 
 
 class Actor:

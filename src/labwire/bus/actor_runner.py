@@ -23,7 +23,7 @@ from labwire.bus.loop import Loop
 from labwire.bus.operation_server import OperationServer
 from labwire.bus.publisher import Publisher
 from labwire.bus.rpc_client import RpcClient
-from labwire.clock import RigClock
+from labwire.clock import RigClock, monotonic_s
 from labwire.clock_offset import measure_offset
 from labwire.errors import ConfigError, LabwireError, PeerGoneError
 from labwire.names import NOTIFY
@@ -203,6 +203,15 @@ class ActorRunner:
         if self._refusal:
             raise self._refusal
 
+    def rig_died(self) -> None:
+        """Hear, on the loop, that the rig's main process is gone and the bus with it: the actor ends.
+
+        Nobody answers any more, so what it still asks of others fails at once.
+        """
+        self.actor.context.rig_died_s = monotonic_s()
+        self._rpc.give_up("the rig has died")
+        self.loop.stop()
+
     def close(self) -> None:
         """Run ``on_stop`` and leave the bus; an error there is logged, and everything is closed all the same."""
         self.loop.unwatch(self._sub)
@@ -360,18 +369,21 @@ def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:
         runner.loop.post(runner.loop.stop)
 
     if lifeline is not None:
-        runner.loop.watch(lifeline, lambda: _read_lifeline(runner.loop, lifeline))
+        runner.loop.watch(lifeline, lambda: _read_lifeline(runner, lifeline))
     # In a rig, Ctrl-C is for the hub alone.
     with told_to_end(stop, ASKED_TO_END if lifeline is not None else (signal.SIGINT, *ASKED_TO_END)):
         runner.run()
 
 
-def _read_lifeline(loop: Loop, lifeline: int) -> None:
+def _read_lifeline(runner: ActorRunner, lifeline: int) -> None:
     with contextlib.suppress(BlockingIOError):
         data = os.read(lifeline, 4096)
-        if not data or b"stop" in data:
-            loop.unwatch(lifeline)
-            loop.stop()
+        if not data:
+            runner.loop.unwatch(lifeline)
+            runner.rig_died()
+        elif b"stop" in data:
+            runner.loop.unwatch(lifeline)
+            runner.loop.stop()
 
 
 __all__ = ["ActorRunner", "ActorSpec", "Wiring", "load_class", "run_until_told"]

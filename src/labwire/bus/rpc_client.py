@@ -43,6 +43,7 @@ class RpcClient:
         self._jobs: set[_Line] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._gone = ""
 
     def call(
         self, operation: Operation, request: msgspec.Struct, *, target: str = "", timeout_s: float | None = None
@@ -88,6 +89,14 @@ class RpcClient:
             line.send(Kind.CANCEL, [])
         line.close()
 
+    def give_up(self, reason: str) -> None:
+        """Hear that the rig is gone for good: calls from now on fail at once, instead of after their time.
+
+        Args:
+            reason: What their `PeerGoneError` says.
+        """
+        self._gone = reason
+
     def close(self) -> None:
         """Close all connections but those that carry a call; each of them is closed when its call ends.
 
@@ -104,6 +113,8 @@ class RpcClient:
         with self._lock:
             if self._closed:
                 raise StateError(f"the RPC client of {self.url} is closed")
+            if self._gone:
+                raise PeerGoneError(f"{self._gone}: nobody answers at {self.url}", url=self.url)
             while self._idle:
                 line = self._idle.pop()
                 if not line.broken:

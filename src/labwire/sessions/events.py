@@ -29,6 +29,8 @@ old one.
 """
 STOPPED = "stopped"
 """A session's end that somebody asked for."""
+RIG_DIED = "rig_died"
+"""A session's end because the rig's main process, and the bus with it, was killed while it recorded."""
 DISK_WAS_LOW = "disk_low"
 """A session's end below the config's `disk_stop_bytes`."""
 DISK_FAILED = "disk_failed"

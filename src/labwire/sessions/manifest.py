@@ -71,7 +71,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     state: str = RECORDING
     """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
     ended: str = ""
-    """Why: ``stopped``, ``segmented``, ``disk_low``, ``disk_failed``; empty while it runs and after a crash."""
+    """Why: ``stopped``, ``segmented``, ``disk_low``, ``disk_failed``, ``rig_died`` (the bus was killed, not we);
+    empty while it runs and after a crash of the recorder."""
     duration_s: float = 0.0
     updated_epoch_us: int = 0
     streams: dict[str, StreamDescription] = {}

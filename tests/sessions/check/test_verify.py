@@ -13,7 +13,7 @@ import pytest
 
 from labwire.errors import CancelledError, NotFoundError, StateError
 from labwire.operations.recordable import StreamDescription
-from labwire.operations.recording import RepairProgress
+from labwire.operations.recording import RepairProgress, StreamFailure
 from labwire.operations.session_check import Gap, Verified
 from labwire.sessions import verified_file
 from labwire.sessions.check.repair import repair_session
@@ -69,6 +69,24 @@ def test_an_emitter_that_starts_again_is_no_gap(lab: Lab) -> None:
     found = verify_session(folder)
     assert found.lossless
     assert (found.numbered[0].restarts, found.numbered[0].missing) == (1, 0)
+
+
+def test_what_came_after_the_death_of_the_rig_nobody_knows(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    assert recorder.session is not None
+    recorder.rig_died(recorder.session.start_monotonic_s + 4.875)
+    found = verify_session(folder)
+    assert (found.whole, found.lossless) == (True, False)
+    assert found.problems == ["the rig died 4.875 s after the start: what would have come then is in no session"]
+
+
+def test_a_stream_that_did_not_take_part_is_told(good: Path) -> None:
+    known = read_manifest(good)
+    write_manifest(good, msgspec.structs.replace(known, failed=[StreamFailure("scale", "nobody is there")]))
+    found = verify_session(good)
+    assert (found.whole, found.lossless) == (True, False)
+    assert found.problems == ["scale did not take part, or not to the end: nobody is there"]
 
 
 def cut(name: str, bytes_off: int) -> Callable[[Path], None]:

@@ -61,6 +61,19 @@ def test_a_session_from_start_to_stop(lab: Lab) -> None:
     assert not recorder.put(messages[0], monotonic_s())
 
 
+def test_a_session_whose_rig_died_lasted_until_then(lab: Lab) -> None:
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    assert recorder.session is not None
+    recorder.put(datum("pupil.0", 1000.0), monotonic_s())
+    stopped = recorder.rig_died(recorder.session.start_monotonic_s + 4.875)
+    assert stopped.duration_s == pytest.approx(4.875)
+    described = manifest_of(folder)
+    assert (described["state"], described["ended"]) == ("complete", "rig_died")
+    assert described["duration_s"] == load_info(folder)["duration_s"] == stopped.duration_s
+    check_folder(folder)
+
+
 def test_sessions_one_after_the_other(lab: Lab) -> None:
     recorder = lab.recorder()
     for number in range(3):

@@ -12,7 +12,7 @@ from labwire.file_lock import is_locked
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import FileCheck, Verified
-from labwire.sessions import manifest, verified_file
+from labwire.sessions import events, manifest, verified_file
 from labwire.sessions.check.verify_files import check_file
 from labwire.sessions.check.verify_log import MAX_GAPS, LogCount
 from labwire.sessions.check.verify_series import Between, look_between
@@ -92,6 +92,8 @@ class _Check:
         if count is not None:
             announced = count.announced.total()
             self._tell_losses(count, dropped, announced - pictures)
+        if known is not None:
+            self._tell_end(known)
         between = self._look_between(known, count)
         if runs.missing:
             self._problems.append(f"{runs.missing} images of detectors did not arrive, or could not be stored")
@@ -196,6 +198,15 @@ class _Check:
         if between.text:
             self._problems.append(between.text)
         return between
+
+    def _tell_end(self, known: Manifest) -> None:
+        """Tell of what nobody can have recorded; the files may be whole all the same."""
+        if known.ended == events.RIG_DIED:
+            self._problems.append(
+                f"the rig died {known.duration_s:.3f} s after the start: what would have come then is in no session"
+            )
+        for failure in known.failed:
+            self._problems.append(f"{failure.stream} did not take part, or not to the end: {failure.reason}")
 
     def _tell_losses(self, count: LogCount, dropped: int, pictures_missing: int) -> None:
         if count.missing:

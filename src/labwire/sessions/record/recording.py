@@ -269,18 +269,29 @@ class SessionRecorder:
         """
         return self._stop(events.STOPPED)
 
-    def _stop(self, ended: str) -> RecordingStopped:
-        with self._turn:
-            return self._stop_now(ended)
+    def rig_died(self, at_monotonic_s: float) -> RecordingStopped:
+        """Make the files of the running session whole, whose messages come to an end because the bus is gone.
 
-    def _stop_now(self, ended: str) -> RecordingStopped:
+        Args:
+            at_monotonic_s: When that was.
+
+        Raises:
+            StateError: None is running.
+        """
+        return self._stop(events.RIG_DIED, at_monotonic_s)
+
+    def _stop(self, ended: str, at_monotonic_s: float | None = None) -> RecordingStopped:
+        with self._turn:
+            return self._stop_now(ended, at_monotonic_s)
+
+    def _stop_now(self, ended: str, at_monotonic_s: float | None) -> RecordingStopped:
         self._enter(State.STOPPING, State.RECORDING)
         session, guard = self._session, self._guard
         assert session is not None
         assert guard is not None
         try:
             guard.stop()
-            stopped = session.end(ended)
+            stopped = session.end(ended, at_monotonic_s)
             guard.report_losses()
         finally:
             self._session = self._guard = None

@@ -195,14 +195,17 @@ class RunningSession:
         with suppress(OSError):  # the folder of the name, if it was made for this session
             self.folder.parent.rmdir()
 
-    def end(self, ended: str) -> RecordingStopped:
+    def end(self, ended: str, at_monotonic_s: float | None = None) -> RecordingStopped:
         """Stop all streams, drain the queue, make the files whole.
 
         Args:
             ended: Why, for the manifest.
+            at_monotonic_s: When it ended, if that was not now.
         """
         self.stop_others()  # first: what they say at their end is still recorded
         duration_s = self.duration_s
+        if at_monotonic_s is not None:
+            duration_s = max(0.0, at_monotonic_s - self.session.start_monotonic_s)
         self.queue.close()
         state = self._close_files(duration_s)
         self._clocks.read(self.offset_s)
