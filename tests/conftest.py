@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_guard] = mark_children()
 
 
+@pytest.hookimpl(trylast=True)  # after -x, fixtures of modules and of the session end only at the end of the run
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a process that it started is left, of a module's or the session's fixture for instance."""
     if left := end_what_is_left():
