@@ -26,16 +26,19 @@ def show_overview(overview: Overview) -> None:
 def show_verified(verified: Verified) -> None:
     """Print what a check found."""
     out = console()
-    verdict = "whole, and nothing is missing" if verified.lossless else "whole" if verified.whole else "not whole"
-    style = "green" if verified.lossless else "yellow" if verified.whole else "red"
-    out.print(Text(verified.path, style="bold"), Text(verdict, style=style))
+    style = "red" if not verified.whole else "yellow" if verified.remarks or not verified.lossless else "green"
+    out.print(Text(verified.path, style="bold"), Text(verified.verdict, style=style))
     images = f", {verified.images} images" if verified.images or verified.images_missing else ""
     found = f"{verified.messages} messages, {verified.pictures} pictures{images}"
     write_line(f"{found}, {len(verified.files)} files looked at")
     for problem in verified.problems:
         out.print(Text(f"- {problem}"))
+    if verified.remarks:
+        out.print(Text("while it recorded", style="bold"))
+        for happened in verified.remarks:
+            out.print(Text(f"- {happened}"))
     _section(out, "files", verified.files)
-    _section(out, "numbered", verified.numbered)
+    _section(out, "numbered", [*verified.numbered, *verified.indexed])
     _section(out, "gaps", verified.gaps[:_SHOWN_GAPS])
     if len(verified.gaps) > _SHOWN_GAPS:
         write_line(f"... and {len(verified.gaps) - _SHOWN_GAPS} more: --json has them all")

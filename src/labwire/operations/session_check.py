@@ -21,7 +21,7 @@ class FileCheck(msgspec.Struct, frozen=True):
 
 
 class NumberedTopic(msgspec.Struct, frozen=True):
-    """A topic whose emitter numbers its messages, recounted."""
+    """A topic whose emitter, or whose camera, numbers its messages, recounted."""
 
     emitter: str
     topic: str
@@ -37,6 +37,7 @@ class Gap(msgspec.Struct, frozen=True):
     """Numbered messages that are not there."""
 
     emitter: str
+    """Empty for pictures, which are numbered by their camera."""
     topic: str
     first: int
     """Number of the first that is missing."""
@@ -57,7 +58,10 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     whole: bool
     """Every file opens, and holds as much as was counted while it was recorded."""
     lossless: bool
-    """Nothing is known to be missing: no gap in the numbers, nothing dropped, a picture for each that was announced."""
+    """Nothing is known to be missing: no gap in the numbers, nothing dropped, a picture for each that was announced,
+    every stream to the end, and no place where numbers break off or begin anew and nobody knows what came there."""
+    verdict: str = ""
+    """The same in a sentence, with what is not numbered and so not known."""
     messages: int
     """Messages in the log."""
     pictures: int
@@ -66,6 +70,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """Images of detectors in the files that the session's runs name."""
     images_missing: int = 0
     """Images that did not reach a writer, or could not be stored."""
+    pictures_missing: int = 0
+    """Pictures that are missing by the ``index`` of their camera."""
     missing: int
     """Numbered messages that are not there."""
     missing_before: int = 0
@@ -75,10 +81,15 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """Messages and pictures that the recorder came to know and could not store."""
     problems: list[str] = []
     """What is wrong, one sentence each."""
+    remarks: list[str] = []
+    """What happened while it recorded, one sentence each: parts that died or stood still may have sent less for it,
+    and no number tells."""
     files: list[FileCheck] = []
     gaps: list[Gap] = []
-    """The first 10,000 of them, in the order of the session."""
+    """The first 10,000 of them, in the order of the session; those of pictures behind those of messages."""
     numbered: list[NumberedTopic] = []
+    indexed: list[NumberedTopic] = []
+    """Topics of pictures, by the ``index`` of their camera; ``emitter`` is empty."""
     not_observable: dict[str, int] = {}
     """Topics whose messages carry no number, so that a loss before the recorder would not be seen; with their count."""
     checked_epoch_us: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from labwire.sessions.log.clock_log import ClockLog
 from labwire.sessions.manifest import manifest_schema, read_manifest, write_manifest
 from labwire.sessions.reading.session_reader import open_session
 from tests.sessions.lab import Lab
-from tests.sessions.making import START, datum
+from tests.sessions.making import START, datum, jpeg, picture_parts
 from tests.sessions.recorded import STEP_S, record_session
 
 
@@ -39,7 +39,8 @@ def good(good_original: Path, tmp_path: Path) -> Path:
 def test_a_whole_session_is_lossless(good: Path) -> None:
     reports: list[RepairProgress] = []
     found = verify_session(good, report=reports.append)
-    assert (found.whole, found.lossless, found.problems) == (True, True, [])
+    assert (found.whole, found.lossless, found.problems, found.remarks) == (True, True, [], [])
+    assert found.verdict.startswith("whole, and nothing that is numbered is missing; not numbered: alone, annotation, ")
     assert (found.messages, found.pictures, found.missing, found.dropped) == (147, 20, 0, 0)
     (scale,) = found.numbered
     assert (scale.topic, scale.messages, scale.first, scale.last) == ("scale", 60, 0, 59)
@@ -69,6 +70,88 @@ def test_an_emitter_that_starts_again_is_no_gap(lab: Lab) -> None:
     found = verify_session(folder)
     assert found.lossless
     assert (found.numbered[0].restarts, found.numbered[0].missing) == (1, 0)
+
+
+def record(lab: Lab, messages: Iterable[list[bytes]]) -> Path:
+    """Record messages that come 10 ms apart."""
+    recorder = lab.recorder()
+    folder = Path(recorder.start().rec_path)
+    assert recorder.session is not None
+    start_s = recorder.session.start_monotonic_s
+    for number, parts in enumerate(messages):
+        assert recorder.put(parts, start_s + number * STEP_S)
+    recorder.stop()
+    return folder
+
+
+def pictures(*indexes: int) -> list[list[bytes]]:
+    return [picture_parts("frame.world", 1000.0 + at * STEP_S, jpeg(), index=index) for at, index in enumerate(indexes)]
+
+
+def test_pictures_are_counted_by_their_index(lab: Lab) -> None:
+    found = verify_session(record(lab, pictures(7, 8, 12, 13, 15)))
+    assert (found.whole, found.lossless, found.missing, found.pictures_missing) == (True, False, 0, 4)
+    assert found.problems == ["4 pictures of frame.world are missing by its index, in 2 gaps"]
+    first, second = found.gaps
+    assert (first.emitter, first.topic, first.first, first.last, first.messages) == ("", "frame.world", 9, 11, 3)
+    assert (first.from_s, first.to_s) == (pytest.approx(STEP_S), pytest.approx(2 * STEP_S))
+    assert (second.first, second.last) == (14, 14)
+    assert (found.indexed[0].messages, found.not_observable) == (5, {})
+    assert found.verdict == "whole, but something is missing, or nobody knows whether it is"
+
+
+def test_where_the_index_of_pictures_begins_anew_nobody_knows(lab: Lab) -> None:
+    found = verify_session(record(lab, pictures(*range(5), *range(5))))
+    assert (found.whole, found.lossless, found.pictures_missing) == (True, False, 0)
+    assert found.problems == [
+        "frame.world: its index begins anew between 0.040 and 0.050 s: what came there nobody knows"
+    ]
+
+
+@pytest.mark.parametrize("indexes", [(0, 0, 0, 0), (0, 0, 1, 1, 2, 2), (0, 500, 1, 501, 2, 502), (5, 4, 3, 2)])
+def test_an_index_that_does_not_count_is_none(lab: Lab, indexes: tuple[int, ...]) -> None:
+    found = verify_session(record(lab, pictures(*indexes)))
+    assert (found.lossless, found.pictures_missing, found.gaps, found.indexed) == (True, 0, [], [])
+    assert found.not_observable == {"frame.world": len(indexes)}
+
+
+def test_who_died_or_was_silent_is_remarked(lab: Lab) -> None:
+    told = [
+        datum("notify.actor.silent", 1.0, subject="actor.silent", actor="world", silent_s=5.0),
+        datum("notify.actor.died", 1.0, subject="actor.died", actor="world", reason="was killed by SIGKILL"),
+        datum("notify.instrument.died", 1.0, subject="instrument.died", instrument="DMM1"),
+        [b"notify.actor.died", b"\xc1"],
+        datum("notify.actor.died.not", 1.0),
+    ]
+    found = verify_session(record(lab, told))
+    assert found.remarks == [
+        "at 0.000 s actor world had been silent for 5 s",
+        "at 0.010 s actor world died: was killed by SIGKILL",
+        "at 0.020 s instrument DMM1 died: ?",
+    ]
+    assert found.lossless, "nothing is known to be missing"
+
+
+def test_what_happens_all_the_time_is_told_as_a_number(lab: Lab) -> None:
+    died = datum("notify.actor.died", 1.0, actor="world", reason="again")
+    found = verify_session(record(lab, [died] * 203))
+    assert (len(found.remarks), found.remarks[-1]) == (201, "and 3 more such messages")
+
+
+def test_a_camera_that_did_not_work_for_a_while_is_a_loss(lab: Lab) -> None:
+    fields = {"stream": "frame.world", "reason": "unplugged", "begin": 1.0, "end": 3.5}
+    gaps = [datum("notify.recording.gap", 1.0, **fields), datum("notify.recording.gap", 1.0, begin=[])]
+    found = verify_session(record(lab, gaps))
+    assert (found.whole, found.lossless) == (True, False)
+    assert found.problems == [
+        "frame.world: no pictures for 2.500 s before 0.000 s: unplugged",
+        "None: no pictures before 0.010 s: None",
+    ]
+
+
+def test_a_session_in_which_all_is_numbered_lacks_nothing(lab: Lab) -> None:
+    messages = [datum("scale", 1000.0, seq=number, emitter="scales") for number in range(3)]
+    assert verify_session(record(lab, messages)).verdict == "whole, and nothing is missing"
 
 
 def test_what_came_after_the_death_of_the_rig_nobody_knows(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from labwire.sessions.check.verify import verify_session
 from labwire.sessions.manifest import read_manifest, uuid_of
 from labwire.sessions.record.recording import SessionRecorder
 from tests.sessions.lab import Lab
-from tests.sessions.making import datum
+from tests.sessions.making import datum, jpeg, picture_parts
 
 
 @pytest.fixture
@@ -55,6 +56,30 @@ def test_what_came_between_two_sessions_is_a_gap_of_the_later_one(lab: Lab) -> N
     ]
     assert (read_manifest(second).follows, read_manifest(second).segment) == (uuid_of(first), 0)
     assert verify_session(first).lossless
+
+
+def test_how_long_nothing_was_recorded_is_remarked(lab: Lab) -> None:
+    first = record(lab, range(10))
+    second = record(lab, range(10, 20), follows=uuid_of(first))
+    (remark,) = verify_session(second).remarks
+    assert re.fullmatch(r"the last message of pilot/000 came \d+\.\d{3} s before the first one of this session", remark)
+    assert verify_session(first).remarks == []
+
+
+def test_pictures_between_two_sessions_are_missing(lab: Lab) -> None:
+    def record_pictures(indexes: range, follows: str = "") -> Path:
+        recorder = lab.recorder()
+        folder = Path(recorder.start("pilot", follows=follows).rec_path)
+        for index in indexes:
+            recorder.put(picture_parts("frame.world", 1000.0, jpeg(), index=index), monotonic_s())
+        recorder.stop()
+        return folder
+
+    first = record_pictures(range(5))
+    found = verify_session(record_pictures(range(8, 12), uuid_of(first)))
+    gap = gap_of(found)
+    assert (gap.topic, gap.first, gap.last, found.missing_before, found.pictures_missing) == ("frame.world", 5, 7, 0, 0)
+    assert found.problems == ["this session goes on from pilot/000: 3 pictures of frame.world came in between"]
 
 
 def test_nothing_is_missing_where_one_begins_as_the_other_ends(lab: Lab) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import RepairProgress
 from labwire.operations.session_check import FileCheck, Verified
 from labwire.sessions import events, manifest, verified_file
+from labwire.sessions.check.numbering import MAX_GAPS
 from labwire.sessions.check.verify_files import check_file
-from labwire.sessions.check.verify_log import MAX_GAPS, LogCount
+from labwire.sessions.check.verify_log import LogCount
 from labwire.sessions.check.verify_series import Between, look_between
 from labwire.sessions.log import bus_log
 from labwire.sessions.log.log_reader import LogReader
@@ -27,6 +28,8 @@ from labwire.sessions.reading.image_runs import check_runs
 from labwire.version import __version__
 
 _DATA, _VIDEO = "data", "video"
+_SHOWN_RESTARTS = 5
+_SHOWN_KINDS = 8
 _REPAIR = "`labwire sessions repair` makes it whole"
 
 
@@ -92,28 +95,37 @@ class _Check:
         if count is not None:
             announced = count.announced.total()
             self._tell_losses(count, dropped, announced - pictures)
+            self._tell_pictures(count)
         if known is not None:
             self._tell_end(known)
         between = self._look_between(known, count)
         if runs.missing:
             self._problems.append(f"{runs.missing} images of detectors did not arrive, or could not be stored")
+        lossless = count is not None and not self._problems
+        unknown = dict(sorted(count.not_observable.items())) if count else {}
         return Verified(
             path=str(self._folder),
             state=self._state_of(known),
             whole=whole,
-            lossless=count is not None and not self._problems,
+            lossless=lossless,
+            verdict=_verdict(unknown, whole=whole, lossless=lossless),
             messages=count.messages if count else 0,
             pictures=pictures,
             images=runs.images,
             images_missing=runs.missing,
-            missing=count.missing if count else 0,
+            pictures_missing=count.indexes.missing if count else 0,
+            missing=count.numbers.missing if count else 0,
             missing_before=between.messages,
             dropped=dropped + max(0, announced - pictures),
             problems=self._problems,
+            remarks=[*filter(None, [between.remark]), *(_remarks_of(count) if count else [])],
             files=files,
-            gaps=[*between.gaps, *(count.gaps if count else [])][:MAX_GAPS],
-            numbered=count.numbered if count else [],
-            not_observable=dict(sorted(count.not_observable.items())) if count else {},
+            gaps=[*between.gaps, *between.picture_gaps, *(count.numbers.gaps + count.indexes.gaps if count else [])][
+                :MAX_GAPS
+            ],
+            numbered=count.numbers.topics if count else [],
+            indexed=count.indexes.topics if count else [],
+            not_observable=unknown,
             checked_epoch_us=epoch_us(),
             labwire=__version__,
         )
@@ -209,12 +221,45 @@ class _Check:
             self._problems.append(f"{failure.stream} did not take part, or not to the end: {failure.reason}")
 
     def _tell_losses(self, count: LogCount, dropped: int, pictures_missing: int) -> None:
-        if count.missing:
-            self._problems.append(f"{count.missing} numbered messages are missing, in {len(count.gaps)} gaps")
+        if count.numbers.missing:
+            gaps = len(count.numbers.gaps)
+            self._problems.append(f"{count.numbers.missing} numbered messages are missing, in {gaps} gaps")
         if dropped:
             self._problems.append(f"{dropped} messages came and could not be stored")
         if pictures_missing > 0:
             self._problems.append(f"{pictures_missing} pictures were announced and are in no video")
+
+    def _tell_pictures(self, count: LogCount) -> None:
+        """Tell what the indexes of pictures, and the cameras themselves, say of pictures that never came."""
+        for row in count.indexes.topics:
+            if row.missing:
+                gaps = sum(gap.topic == row.topic for gap in count.indexes.gaps)
+                self._problems.append(f"{row.missing} pictures of {row.topic} are missing by its index, in {gaps} gaps")
+            if row.restarts:
+                where = [one for one in count.indexes.restarts if one.topic == row.topic]
+                shown = ", ".join(f"{one.from_s:.3f} and {one.at_s:.3f} s" for one in where[:_SHOWN_RESTARTS])
+                more = f" and {row.restarts - _SHOWN_RESTARTS} more times" if row.restarts > _SHOWN_RESTARTS else ""
+                self._problems.append(
+                    f"{row.topic}: its index begins anew between {shown}{more}: what came there nobody knows"
+                )
+        self._problems += count.happenings.gaps
+
+
+def _verdict(unknown: Collection[str], *, whole: bool, lossless: bool) -> str:
+    if not whole:
+        return "not whole"
+    if not lossless:
+        return "whole, but something is missing, or nobody knows whether it is"
+    if not unknown:
+        return "whole, and nothing is missing"
+    kinds = sorted({topic.partition(".")[0] for topic in unknown})
+    more = f" and {len(kinds) - _SHOWN_KINDS} more" if len(kinds) > _SHOWN_KINDS else ""
+    return f"whole, and nothing that is numbered is missing; not numbered: {', '.join(kinds[:_SHOWN_KINDS])}{more}"
+
+
+def _remarks_of(count: LogCount) -> list[str]:
+    told = count.happenings
+    return [*told.remarks, *([f"and {told.untold} more such messages"] if told.untold else [])]
 
 
 def _items_of(files: list[FileCheck], kind: str) -> int:

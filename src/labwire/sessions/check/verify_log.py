@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+
+import msgspec
 
 from labwire.errors import ProtocolError
-from labwire.operations.session_check import Gap, NumberedTopic
+from labwire.sessions.check.happenings import Happenings
+from labwire.sessions.check.numbering import MAX_TOPICS, Numbering
 from labwire.sessions.log.log_reader import LoggedMessage, LogReader
 from labwire.sessions.log.mcap_scan import Report, ignore_progress
 from labwire.wire.bus_message import Header, peek_header
-from labwire.wire.gap_counter import GapCounter
 
-MAX_GAPS = 10_000
-MAX_TOPICS = 10_000
+_PICTURES = b"frame."
 
 
-class _Stream:
-    """One emitter's messages on one topic."""
+class _Picture(msgspec.Struct):
+    index: int
 
-    __slots__ = ("began_s", "first", "last", "messages", "missing", "restarts", "seen_s")
 
-    def __init__(self, seq: int, at_s: float) -> None:
-        self.began_s = at_s
-        self.first = self.last = seq
-        self.messages = self.missing = self.restarts = 0
-        self.seen_s = 0.0
+_picture_decoder = msgspec.msgpack.Decoder(_Picture)
 
 
 class LogCount:
@@ -42,85 +37,43 @@ class LogCount:
         self, log: LogReader, start_ns: int, *, pictures: tuple[str, ...], report: Report = ignore_progress
     ) -> None:
         self.messages = 0
-        self.gaps: list[Gap] = []
-        self.missing = 0
+        self.numbers = Numbering(start_ns)
+        """By the ``seq`` of labwire's own topics."""
+        self.indexes = Numbering(start_ns)
+        """Of pictures, by the ``index`` that their cameras give them."""
+        self.happenings = Happenings()
         self.not_observable: Counter[str] = Counter()
         self.announced: Counter[str] = Counter()
         """By topic, pictures whose raw part is not in the log: the video must have them."""
         self.went_back = 0
         """Messages whose time lies before that of the one before them."""
-        self._start_ns = start_ns
+        self.start_ns = start_ns
+        self.first_ns = self.last_ns = 0
+        """Log time of the first and the latest message; 0 if there is none."""
         self._pictures = tuple(prefix.encode() for prefix in pictures)
-        self._streams: dict[tuple[str, str], _Stream] = {}
-        self._counter = GapCounter()
-        last_ns = 0
         for message in log.messages(report=report):
             self.messages += 1
-            self.went_back += message.log_time_ns < last_ns
-            last_ns = max(last_ns, message.log_time_ns)
+            self.first_ns = self.first_ns or message.log_time_ns
+            self.went_back += message.log_time_ns < self.last_ns
+            self.last_ns = max(self.last_ns, message.log_time_ns)
             self._take(message)
-
-    @property
-    def numbered(self) -> list[NumberedTopic]:
-        """The numbered topics, by name."""
-        return [
-            NumberedTopic(emitter, topic, one.messages, one.first, one.last, one.missing, one.restarts)
-            for (emitter, topic), one in sorted(self._streams.items(), key=lambda item: item[0][::-1])
-        ]
-
-    def gaps_since(self, before: LogCount) -> list[Gap]:
-        """Return what is missing between the end of another session and this one, by topic.
-
-        Of an emitter that has begun to count anew meanwhile, these are its first numbers: see `restarted_since`.
-        """
-        gaps: list[Gap] = []
-        for emitter, topic, then, now in self._pairs(before):
-            first = 0 if now.first <= then.last else then.last + 1
-            if (missed := now.first - first) > 0:
-                from_s = then.seen_s + (before._start_ns - self._start_ns) / 1e9
-                gaps.append(Gap(emitter, topic, first, now.first - 1, missed, from_s, now.began_s))
-        return gaps
-
-    def restarted_since(self, before: LogCount) -> list[str]:
-        """Return the emitters that have begun to count anew meanwhile: how far they had come before nobody knows.
-
-        One that has counted on beyond where it was then is not found.
-        """
-        return sorted({emitter for emitter, _, then, now in self._pairs(before) if now.first <= then.last})
-
-    def _pairs(self, before: LogCount) -> Iterator[tuple[str, str, _Stream, _Stream]]:
-        for (emitter, topic), now in sorted(self._streams.items(), key=lambda item: item[0][::-1]):
-            then = before._streams.get((emitter, topic))
-            if then is not None:
-                yield emitter, topic, then, now
+        self.not_observable.update(self.indexes.remove_unordered())
 
     def _take(self, message: LoggedMessage) -> None:
         parts = message.parts
         topic = parts[0].decode("utf-8", "backslashreplace")
         header = _header_of(message)
-        if header.seq is None or header.emitter is None or header.seq < 0:
-            if topic in self.not_observable or len(self.not_observable) < MAX_TOPICS:
-                self.not_observable[topic] += 1
-        else:
-            self._take_number(header.emitter, topic, header.seq, (message.log_time_ns - self._start_ns) / 1e9)
-        if message.is_map and len(parts) == 2 and self._pictures and parts[0].startswith(self._pictures):
+        if header.seq is not None and header.emitter is not None and header.seq >= 0:
+            self.numbers.take(header.emitter, topic, header.seq, message.log_time_ns)
+        elif (index := _index_of(message)) is not None:
+            self.indexes.take("", topic, index, message.log_time_ns)
+        elif topic in self.not_observable or len(self.not_observable) < MAX_TOPICS:
+            self.not_observable[topic] += 1
+        if not message.is_map:
+            return
+        self.happenings.take(parts[0], parts[1], (message.log_time_ns - self.start_ns) / 1e9)
+        if len(parts) == 2 and self._pictures and parts[0].startswith(self._pictures):
             self.announced[topic] += 1
-
-    def _take_number(self, emitter: str, topic: str, seq: int, at_s: float) -> None:
-        stream = self._streams.get((emitter, topic))
-        if stream is None:
-            if len(self._streams) >= MAX_TOPICS:
-                return
-            stream = self._streams[emitter, topic] = _Stream(seq, at_s)
-        missed = self._counter.see(emitter, topic, seq)
-        if missed:
-            stream.missing += missed
-            self.missing += missed
-            if len(self.gaps) < MAX_GAPS:
-                self.gaps.append(Gap(emitter, topic, seq - missed, seq - 1, missed, stream.seen_s, at_s))
-        stream.restarts += bool(stream.messages) and seq <= stream.last
-        stream.messages += 1
-        stream.last, stream.seen_s = seq, at_s
 
 
 def _header_of(message: LoggedMessage) -> Header:
@@ -130,3 +83,13 @@ def _header_of(message: LoggedMessage) -> Header:
         except ProtocolError:  # pragma: no cover - the recorder has looked at it already
             pass
     return Header()
+
+
+def _index_of(message: LoggedMessage) -> int | None:
+    if not (message.is_map and message.parts[0].startswith(_PICTURES)):
+        return None
+    try:
+        index = _picture_decoder.decode(message.parts[1]).index
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None
+    return index if index >= 0 else None

@@ -23,6 +23,10 @@ class Between(NamedTuple):
 
     restarted: tuple[str, ...] = ()
     """Emitters that began to count anew in between."""
+    picture_gaps: tuple[Gap, ...] = ()
+    """Pictures that neither has, by their index."""
+    apart_s: float = 0.0
+    """Seconds from the last message of a session that was cut off to the first of this one; else 0."""
 
     @property
     def messages(self) -> int:
@@ -38,7 +42,15 @@ class Between(NamedTuple):
         if self.restarted:
             who = ", ".join(self.restarted)
             said.append(f"how far {who} had counted there nobody knows: the numbers begin anew in between")
+        said += [f"{gap.messages} pictures of {gap.topic} came in between" for gap in self.picture_gaps]
         return f"this session goes on from {self.before}: {'; '.join(said)}" if said else ""
+
+    @property
+    def remark(self) -> str:
+        """Tell how long no message was recorded, numbered or not; empty if there was no such time."""
+        if not self.before or self.apart_s <= 0:
+            return ""
+        return f"the last message of {self.before} came {self.apart_s:.3f} s before the first one of this session"
 
 
 def look_between(folder: Path, known: Manifest, count: LogCount, report: Report) -> Between:
@@ -62,7 +74,15 @@ def look_between(folder: Path, known: Manifest, count: LogCount, report: Report)
     except (LabwireError, OSError):  # a check of that session tells
         return Between()
     name = f"{before.parent.name}/{before.name}"
-    return Between(name, tuple(count.gaps_since(then)), tuple(count.restarted_since(then)))
+    cut_off = known.segment == 0 and count.messages and then.messages
+    apart_s = (count.first_ns - then.last_ns) / 1e9 if cut_off else 0.0
+    return Between(
+        name,
+        tuple(count.numbers.gaps_since(then.numbers)),
+        tuple(count.numbers.restarted_since(then.numbers)),
+        tuple(gap for gap in count.indexes.gaps_since(then.indexes) if gap.first),
+        apart_s,
+    )
 
 
 def _find(folder: Path, uuid: str) -> Path | None:
