@@ -17,10 +17,10 @@ import pytest
 from labwire.cli import ipc_send
 from labwire.cli.ipc_send import await_answer, open_pair_of, read_queue_name
 from labwire.client import connect
-from labwire.errors import DeadlineError, NotFoundError, UsageError
+from labwire.errors import ERROR_CODES, DeadlineError, NotFoundError, RefusedError, UsageError
 from labwire.wire.instrument_message import SPEC, Message, MessageType, encode_message
 from tests.bus.fake_hub import LIMIT_S, wait_until
-from tests.rig_fixture import environment, running_rig
+from tests.rig_fixture import environment, run_labwire, running_rig
 
 MULTIMETER = "labwire.instruments.drivers.simulated:Multimeter"
 
@@ -71,6 +71,9 @@ def test_a_command_by_hand(name: str, tmp_path: Path) -> None:
 
 def test_a_worker_that_is_told_to_end_leaves_nothing(name: str, tmp_path: Path) -> None:
     with worker(name, tmp_path) as process:
+        second = run_labwire("worker", name, "--driver", MULTIMETER, env=environment(tmp_path), cwd=tmp_path)
+        assert second.returncode == ERROR_CODES[RefusedError].exit_code
+        assert f"{name} has a worker already, process {process.pid} " in second.stderr
         process.send_signal(signal.SIGTERM)
         assert process.wait(LIMIT_S) != 0
     assert not list(Path("/dev/shm").glob(f"*{name}*"))

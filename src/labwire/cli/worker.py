@@ -52,6 +52,7 @@ def worker(
     given = parse_fields(options)
 
     from labwire.instruments.queues.open import join_pair
+    from labwire.instruments.supervision.name_lock import WorkerLock
     from labwire.instruments.worker.spec import WorkerSpec
     from labwire.instruments.worker.worker import run_worker
     from labwire.wire.instrument_message import PROFILES
@@ -61,7 +62,7 @@ def worker(
     spec = WorkerSpec(
         name=name, driver=driver, options=given, queue=queue, profile=profile, heartbeat_s=heartbeat_s, debug=_debug()
     )
-    with join_pair(queue, name, PROFILES[profile]) as pair:
+    with WorkerLock(name), join_pair(queue, name, PROFILES[profile]) as pair:
         if json:
             write_json({"name": name, "queues": [pair.requests.name, pair.responses.name], "kind": queue})
         else:

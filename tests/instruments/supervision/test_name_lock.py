@@ -13,7 +13,7 @@ import pytest
 from labwire.errors import InvalidNameError, RefusedError, ResourceError
 from labwire.instruments.queues.open import create_pair
 from labwire.instruments.supervision import name_lock
-from labwire.instruments.supervision.name_lock import NameLock, runtime_folder
+from labwire.instruments.supervision.name_lock import NameLock, WorkerLock, runtime_folder
 
 NAME = f"L{os.getpid()}"
 HOLD = f"""
@@ -119,3 +119,12 @@ def test_names_and_folders_that_are_refused(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(ResourceError, match="Linux"):
         NameLock(NAME)
+
+
+def test_a_worker_by_hand_has_a_place_of_its_own() -> None:
+    with NameLock(NAME), WorkerLock(NAME):
+        with pytest.raises(RefusedError, match=f"{NAME} has a worker already, process {os.getpid()} ") as caught:
+            WorkerLock(NAME)
+        assert caught.value.data["pid"] == os.getpid()
+    with WorkerLock(NAME):
+        pass

@@ -44,10 +44,13 @@ class NameLock:
         ResourceError: There is no safe folder for the lock, or this is not Linux.
     """
 
+    _file, _taken = "instrument_{}.lock", "is served already, by process"
+    _advice = "end that one, or give this instrument another name"
+
     def __init__(self, name: str) -> None:
         check_linux("serving an instrument")
         self.name = check_actor_name(name)
-        self._path = runtime_folder() / f"instrument_{self.name}.lock"
+        self._path = runtime_folder() / self._file.format(self.name)
         self._fd: int | None = self._lock()
 
     def _lock(self) -> int:
@@ -61,8 +64,7 @@ class NameLock:
                 pid = _pid_in(fd)
                 os.close(fd)
                 raise RefusedError(
-                    f"instrument {self.name} is served already, by process {pid or '?'} ({_command_of(pid)}): "
-                    "end that one, or give this instrument another name",
+                    f"instrument {self.name} {self._taken} {pid or '?'} ({_command_of(pid)}): {self._advice}",
                     pid=pid,
                 ) from error
             if _is_still(self._path, fd):
@@ -101,6 +103,20 @@ class NameLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
+
+
+class WorkerLock(NameLock):
+    """Holds the place of the worker that is started by hand: a second one would take every other command of the first.
+
+    Args:
+        name: Of the instrument.
+
+    Raises:
+        RefusedError: There is one already; the message and ``data["pid"]`` tell which.
+        ResourceError: There is no safe folder for the lock, or this is not Linux.
+    """
+
+    _file, _taken, _advice = "worker_{}.lock", "has a worker already, process", "end that one first"
 
 
 def runtime_folder() -> Path:
