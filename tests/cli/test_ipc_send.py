@@ -90,6 +90,10 @@ def test_a_rig_waits_for_a_worker_that_somebody_starts(name: str, tmp_path: Path
             assert instrument.measure_voltage(range=10.0) == pytest.approx(7.5, abs=0.01)
             text = running.labwire("instruments", name).stdout
             assert "any verb is sent as it is" in text
+        wait_until(lambda: instrument.status.state == "waiting", "it waits for the next one")
+        said = instrument.status.last_error.split("; ")
+        assert len(set(said)) == len(said), "once is enough"
+        assert "ToldToEnd" not in instrument.status.last_error
 
 
 @pytest.mark.parametrize(

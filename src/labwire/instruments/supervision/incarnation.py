@@ -137,7 +137,7 @@ class Incarnation:
         if self.killed_why:
             return seen
         if self.lost_why:
-            return f"{self.lost_why}; {seen}"
+            return seen if self.lost_why in seen else f"{self.lost_why}; {seen}"
         code = self.process.returncode if self.process else None
         return f"{seen}: {last_output}" if code and code > 0 and last_output else seen
 

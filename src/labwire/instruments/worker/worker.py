@@ -115,7 +115,8 @@ class Worker:
             log.warning("the server is gone: %s", error)
         except BaseException as error:
             code, text = code_and_text(error)
-            self._outbox.error(0, f"the worker ends: {text}", code=code, fatal=True)
+            why = "it was told to" if isinstance(error, KeyboardInterrupt) else text
+            self._outbox.error(0, f"the worker ends: {why}", code=code, fatal=True)
             raise
         finally:
             self._close()
