@@ -11,13 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FIGURE = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-_LIMIT_S = 120.0
+LIMIT_S = 240.0
+"""How long a benchmark with small counts may take on a busy machine."""
 
 
 def run_benchmark(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a benchmark to its end, with small counts."""
     command = [sys.executable, "-m", f"benchmarks.{name}", "--quick", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False)
 
 
 def quick_run(name: str, folder: Path, *arguments: str) -> str:
