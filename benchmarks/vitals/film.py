@@ -99,13 +99,19 @@ class Film:
 
     def _head_motion(self) -> tuple[Floats, Floats]:
         scenario, grid = self.scenario, self._grid_s
-        x, y = scenario.motion_px * self._slow(0.05, 0.5), 0.6 * scenario.motion_px * self._slow(0.05, 0.5)
+        x, y = self._to_and_fro() if scenario.rocks else (self._slow(0.05, 0.5), self._slow(0.05, 0.5))
+        x, y = scenario.motion_px * x, 0.6 * scenario.motion_px * y - scenario.nod * self.chest_px
         for start in self._rng.uniform(5, max(6.0, scenario.seconds - 5), scenario.jerks):
             size = self._rng.uniform(10, 20) * self._rng.choice([-1, 1])
             moved = 1 / (1 + np.exp(-(grid - start) / 0.06))
             back = 1 / (1 + np.exp(-(grid - start - self._rng.uniform(1, 4)) / 0.2))
             x, y = x + size * (moved - back), y + 0.4 * size * (moved - back)
         return x, y
+
+    def _to_and_fro(self) -> tuple[Floats, Floats]:
+        angle = 2 * np.pi * self._turns(self.scenario.rocks / 60 * (1 + 0.03 * self._slow(0.01, 0.08)))
+        across, up = (0.2 * self._slow(0.05, 0.5) for _ in range(2))
+        return 1.4 * np.sin(angle) + across, 1.4 * np.sin(angle + self._rng.uniform(0, 2 * np.pi)) + up
 
     def _capture_times(self) -> Floats:
         scenario = self.scenario

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import cv2
@@ -26,7 +27,7 @@ from labwire.picture import encode_jpeg, picture_pixels
 QUALITY = 85
 _LOOP = 60  # different pictures
 _WARM_S = 2.0
-_LIMIT_S = 30.0
+_LIMIT_S = 60.0
 _PROGRAM = "from labwire.cli.physiology_server import main; main()"
 _LAST_LINE = re.compile(r"physiology_server: (\d+) pictures, .*")
 
@@ -63,9 +64,9 @@ def run_program(camera: Camera, photo: str) -> Ran:
         command = [sys.executable, "-c", _PROGRAM, "--streaming_backend=file", f"--input_video_path={server.url}"]
         options = [f"--file_ipc_base_directory={folder}/out", "--file_ipc_max_frame_count=300", "--headless"]
         with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
-            if not server.asked.wait(_LIMIT_S):
+            if not _is_there(Path(folder, "out", "latest.jpg"), process):
                 process.kill()
-                raise RuntimeError(f"physiology_server did not ask for pictures: {process.communicate()[1]}")
+                raise RuntimeError(f"physiology_server took no picture: {process.communicate()[1]}")
             time.sleep(min(_WARM_S, camera.seconds))
             watch, used_s, sent = LoadWatch(), cpu_s(process.pid), server.sent
             time.sleep(camera.seconds)
@@ -76,6 +77,14 @@ def run_program(camera: Camera, photo: str) -> Ran:
     return Ran(camera, server.sent, int(told[1]), told[0].partition("; ")[2], used_s / max(1, sent) * 1e3, others)
 
 
+def _is_there(path: Path, process: subprocess.Popen[str]) -> bool:
+    """Wait until a program has written a file; tell whether it did."""
+    end_s = time.monotonic() + _LIMIT_S
+    while not path.exists() and process.poll() is None and time.monotonic() < end_s:
+        time.sleep(0.05)
+    return path.exists()
+
+
 class _Server(ThreadingHTTPServer):
     """A network camera that never waits for whoever looks, as far as the system's buffers go."""
 
@@ -84,7 +93,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, jpegs: list[bytes], fps: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.jpegs, self.fps = jpegs, fps
-        self.asked, self.ending = threading.Event(), threading.Event()
+        self.ending = threading.Event()
         self.sent = 0
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
 
@@ -95,7 +104,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
-        server.asked.set()
         start_s = time.monotonic()
         try:
             while not server.ending.wait(max(0.0, start_s + server.sent / server.fps - time.monotonic())):

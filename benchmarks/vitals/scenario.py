@@ -29,6 +29,10 @@ class Scenario:
     """How far the head moves, root mean square, pixels, slowly."""
     sway: float = 0.0
     """Share of the head's motion that the chest follows."""
+    rocks: float = 0.0
+    """The head goes to and fro so often per minute, instead of wandering; 0: it wanders."""
+    nod: float = 0.0
+    """Share of the chest's breathing that the head follows."""
     jerks: int = 0
     """Sudden moves of the head by 10 to 20 pixels."""
     noise: float = 2.0
@@ -74,6 +78,8 @@ def without_pulse(photo: str, seed: int, seconds: float) -> list[Scenario]:
 
 _DARK: dict[str, object] = {"exposure": 0.3, "noise": 3.0}
 
+_ROCKS: dict[str, object] = {"motion_px": 6.0, "sway": 0.5, "breathing_aim": None}
+
 _LONG_S = 75.0  # variability needs a minute, the arousal proxy 35 s before it tells anything
 
 _FILMS: list[tuple[str, dict[str, object]]] = [
@@ -117,6 +123,9 @@ _FILMS: list[tuple[str, dict[str, object]]] = [
     ("arousal: amplitude halves", {"vasoconstriction": 0.5, "pulse_aim": None, "seconds": _LONG_S}),
     ("variability, 60 bpm", {"bpm": 60.0, "seconds": _LONG_S}),
     ("variability, 80 bpm, 60 fps", {"bpm": 80.0, "fps": 60.0, "seconds": _LONG_S}),
+    ("rocks 20 a minute", {**_ROCKS, "rocks": 20.0}),
+    ("rocks 20 a minute, no breathing", {**_ROCKS, "rocks": 20.0, "breath_px": 0.0}),
+    ("head nods with the breath", {"nod": 0.5, "breathing_aim": None}),
 ]
 
 _NO_PULSE: list[tuple[str, dict[str, object]]] = [

@@ -94,6 +94,14 @@ def test_lost_pictures_and_shaky_clocks_keep_their_time() -> None:
     assert (np.diff(film.capture_s) > 0).all()
 
 
+def test_a_head_rocks_or_nods_as_the_scenario_says() -> None:
+    rocking = Film(Scenario(name="x", seconds=58, rocks=20, motion_px=4))
+    for track in (rocking._head_x, rocking._head_y):
+        assert np.argmax(np.abs(np.fft.rfft(track - track.mean()))) == pytest.approx(20, abs=1)
+    nodding = Film(Scenario(name="x", seconds=30, nod=0.5, motion_px=0))
+    assert nodding._head_y == pytest.approx(-0.5 * nodding.chest_px)
+
+
 def test_a_photo_without_a_face_is_no_subject(tmp_path: Path) -> None:
     import cv2
 
