@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from labwire.errors import DeviceError, InvalidNameError, NotFoundError, ProtocolError
+from labwire.operations.recordable import StreamCounters
 from labwire.sessions import manifest
 from labwire.sessions.folder import create_session_folder, find_interrupted, find_session, free_bytes, list_sessions
 from tests.sessions.making import session_in
@@ -101,7 +102,8 @@ def add_session(root: Path, name: str, *, start_epoch_us: int = 0, **changes: ob
 
 
 def test_sessions_are_listed_newest_first(tmp_path: Path) -> None:
-    add_session(tmp_path, "old", start_epoch_us=1, state="complete", duration_s=2.5)
+    counters = {"bus": StreamCounters(written=7, gaps=2), "player": StreamCounters(written=3, dropped=1)}
+    add_session(tmp_path, "old", start_epoch_us=1, state="complete", duration_s=2.5, counters=counters)
     newest = add_session(tmp_path, "a/b", start_epoch_us=3, state="repaired")
     add_session(tmp_path, "cut off", start_epoch_us=2)
     (newest / "bus.mcap").write_bytes(bytes(1000))
@@ -115,8 +117,24 @@ def test_sessions_are_listed_newest_first(tmp_path: Path) -> None:
         ("old/000", "complete"),
     ]
     assert rows[0].size_bytes > 1000
-    assert rows[2].duration_s == 2.5
+    assert (rows[2].duration_s, rows[2].messages, rows[2].gaps, rows[2].dropped) == (2.5, 7, 2, 1)
     assert list_sessions(tmp_path / "not there") == []
+
+
+def test_of_what_was_cut_off_the_list_tells_only_what_is_known(tmp_path: Path) -> None:
+    began_us = 1_700_000_000_000_000
+    counters = {"bus": StreamCounters(written=7)}
+    folder = add_session(tmp_path, "cut off", start_epoch_us=began_us, duration_s=0.1, counters=counters)
+    log = folder / "bus.mcap"
+    log.touch()
+    os.utime(log, (began_us / 1e6 + 7.0, began_us / 1e6 + 7.0))
+    (row,) = list_sessions(tmp_path)
+    assert (row.state, row.messages, row.gaps, row.dropped) == ("broken", None, None, None)
+    assert row.duration_s == pytest.approx(7.0, abs=1e-3)
+    with log.open("rb") as held:  # another recorder has it
+        fcntl.flock(held, fcntl.LOCK_EX)
+        (row,) = list_sessions(tmp_path)
+    assert (row.state, row.messages, row.duration_s) == ("recording", None, pytest.approx(7.0, abs=1e-3))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": "x"}', b"\xff", b'{"uuid": 3}'])

@@ -62,14 +62,16 @@ class SessionSummary(msgspec.Struct, frozen=True):
     path: str
     start_epoch_us: int
     duration_s: float
+    """Of one that another recorder writes, or that was cut off: until its log grew last."""
     state: str
     """``recording``, ``complete``, ``repaired`` or ``broken`` (needs repair)."""
     size_bytes: int
-    messages: int
-    gaps: int = 0
-    """Missing by their numbers: lost before they reached the recorder."""
-    dropped: int = 0
-    """Reached it and could not be written."""
+    messages: int | None
+    """In the log; None as long as nobody has counted them: another recorder writes it, or it was cut off."""
+    gaps: int | None = None
+    """Missing by their numbers: lost before they reached the recorder; None as `messages`."""
+    dropped: int | None = None
+    """Reached it and could not be written; None as `messages`."""
 
 
 class RepairProgress(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from labwire.clock import epoch_us
 from labwire.errors import DeviceError, InvalidNameError, LabwireError, NotFoundError
 from labwire.file_lock import is_locked
 from labwire.names import check_session_name
+from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import SessionSummary
 from labwire.sessions import manifest as manifests
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
@@ -116,13 +117,13 @@ def find_session(root: Path, session: str) -> Path:
 
 
 def list_sessions(root: Path) -> list[SessionSummary]:
-    """List the sessions below a root, newest first."""
+    """List the sessions below a root, newest first. What is in one that has not ended properly is not counted."""
     summaries = [_summarize(root, folder) for folder in _session_folders(root, 0)]
     return sorted(summaries, key=lambda summary: (summary.start_epoch_us, summary.name), reverse=True)
 
 
 def find_interrupted(root: Path, within_s: float) -> SessionSummary | None:
-    """Return the newest session below `root` if a crash cut it off a moment ago, with how long it lasted; else None.
+    """Return the newest session below `root` if a crash cut it off a moment ago; else None.
 
     Args:
         root: Of all recordings.
@@ -135,9 +136,7 @@ def find_interrupted(root: Path, within_s: float) -> SessionSummary | None:
         ended_us = int((Path(newest.path) / LOG_FILE).stat().st_mtime * 1e6)
     except OSError:
         return None
-    if epoch_us() - ended_us > within_s * 1e6:
-        return None
-    return msgspec.structs.replace(newest, duration_s=max(0, ended_us - newest.start_epoch_us) / 1e6)
+    return newest if epoch_us() - ended_us <= within_s * 1e6 else None
 
 
 def _is_session(folder: Path) -> bool:
@@ -170,21 +169,26 @@ def _summarize(root: Path, folder: Path) -> SessionSummary:
         manifest = manifests.read_manifest(folder)
     except LabwireError:  # killed in its first moment, or damaged: it shows up in the list and a repair looks after it
         start_us = int(folder.stat().st_mtime * 1e6)
-        return SessionSummary(name, str(folder), start_us, 0.0, manifests.BROKEN, size_bytes, 0)
-    state = manifest.state
-    if state == manifests.RECORDING and not is_locked(folder / LOG_FILE):
-        state = manifests.BROKEN  # whoever recorded it is gone
-    log = manifest.counters.get(LOG_STREAM)
-    return SessionSummary(
-        name=name,
-        path=str(folder),
-        start_epoch_us=manifest.start_epoch_us,
-        duration_s=manifest.duration_s,
-        state=state,
-        size_bytes=size_bytes,
+        return SessionSummary(name, str(folder), start_us, 0.0, manifests.BROKEN, size_bytes, None)
+    began_us, duration_s = manifest.start_epoch_us, manifest.duration_s
+    row = SessionSummary(name, str(folder), began_us, duration_s, manifest.state, size_bytes, None)
+    if manifest.state != manifests.RECORDING:
+        return with_counters(row, manifest.counters)
+    # Its manifest is of a minute ago, or of its first moment.
+    state = manifests.RECORDING if is_locked(folder / LOG_FILE) else manifests.BROKEN  # whoever recorded it is gone
+    with suppress(OSError):
+        duration_s = max(duration_s, (folder / LOG_FILE).stat().st_mtime - began_us / 1e6)
+    return msgspec.structs.replace(row, state=state, duration_s=duration_s)
+
+
+def with_counters(row: SessionSummary, counters: Mapping[str, StreamCounters]) -> SessionSummary:
+    """Return a row of the list with what the streams of its session have counted."""
+    log = counters.get(LOG_STREAM)
+    return msgspec.structs.replace(
+        row,
         messages=log.written if log else 0,
-        gaps=sum(stream.gaps for stream in manifest.counters.values()),
-        dropped=sum(stream.dropped for stream in manifest.counters.values()),
+        gaps=sum(stream.gaps for stream in counters.values()),
+        dropped=sum(stream.dropped for stream in counters.values()),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from labwire.clock import monotonic_s
 from labwire.errors import DiskLowError, InvalidNameError, LabwireError, StateError
 from labwire.sessions import events
+from labwire.sessions.folder import list_sessions
 from labwire.sessions.log.bus_log import BusLog
 from labwire.sessions.player.player_format import PlayerFolder
 from labwire.sessions.record.recording import State
@@ -72,6 +73,20 @@ def test_a_session_whose_rig_died_lasted_until_then(lab: Lab) -> None:
     assert (described["state"], described["ended"]) == ("complete", "rig_died")
     assert described["duration_s"] == load_info(folder)["duration_s"] == stopped.duration_s
     check_folder(folder)
+
+
+def test_the_list_has_the_running_session_as_it_is(lab: Lab) -> None:
+    recorder = lab.recorder()
+    recorder.start()
+    for number in range(30):
+        recorder.put(datum("pupil.0", 1000.0, number=number), monotonic_s())
+    wait_for(lambda: recorder.list()[0].messages == 30)
+    (row,) = recorder.list()
+    assert (row.state, row.gaps, row.dropped) == ("recording", 0, 0)
+    (seen_by_others,) = list_sessions(lab.root)
+    assert (seen_by_others.state, seen_by_others.messages) == ("recording", None)
+    recorder.stop()
+    assert recorder.list()[0].messages == list_sessions(lab.root)[0].messages == 30
 
 
 def test_sessions_one_after_the_other(lab: Lab) -> None:

@@ -67,6 +67,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     marks: list[MarkRow]
     """The first 1000."""
     streams: dict[str, StreamCounters]
+    """What each has counted; empty before its end, and of a session that was cut off."""
     files: list[str]
     failed: list[StreamFailure]
     repairs: list[str]
@@ -105,7 +106,7 @@ def overview_of(folder: Path) -> Overview:
         clock_changes=len(known.clock_changes),
         topics=sorted(rows, key=lambda row: row.topic),
         marks=marks,
-        streams=known.counters,
+        streams=known.counters if known.state != manifest.RECORDING else {},  # those of its first moment
         files=sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
         failed=known.failed,
         repairs=known.repairs,

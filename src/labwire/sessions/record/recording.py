@@ -24,12 +24,12 @@ from labwire.operations.recording import (
     StreamOffer,
 )
 from labwire.operations.session_check import Verified
-from labwire.sessions import events
+from labwire.sessions import events, manifest
 from labwire.sessions.check.repair import repair_session
 from labwire.sessions.check.verify import verify_session
 from labwire.sessions.config import RecorderConfig
 from labwire.sessions.events import OnEvent
-from labwire.sessions.folder import create_session_folder, find_session, free_bytes, list_sessions
+from labwire.sessions.folder import create_session_folder, find_session, free_bytes, list_sessions, with_counters
 from labwire.sessions.log import bus_log
 from labwire.sessions.pictures import video
 from labwire.sessions.player import player_format
@@ -360,8 +360,17 @@ class SessionRecorder:
         return session.counters() if session is not None else {}
 
     def list(self) -> list[SessionSummary]:
-        """List the sessions below the root, newest first."""
-        return list_sessions(Path(self._config.root))
+        """List the sessions below the root, newest first; the running one as it is now."""
+        rows, session = list_sessions(Path(self._config.root)), self._session
+        if session is None:
+            return rows
+        duration_s, counters = session.duration_s, session.counters()
+        return [
+            msgspec.structs.replace(with_counters(row, counters), duration_s=duration_s)
+            if row.state == manifest.RECORDING and Path(row.path).resolve() == session.folder
+            else row
+            for row in rows
+        ]
 
     def repair(self, session: str) -> LocalJob[RepairProgress, Repaired]:
         """Return the work of making a session whole.
