@@ -18,7 +18,7 @@ import zmq
 from labwire.errors import ERROR_CODES, ConfigError, LabwireError, NotFoundError, PortTakenError, UsageError
 from labwire.testing import wait_until
 from labwire.testing.processes import left_behind
-from tests.bus.fake_hub import LIMIT_S, wait_until
+from tests.bus.fake_hub import LIMIT_S
 from tests.rig_fixture import EYES, RunningRig, environment, run_labwire, running_rig
 from tests.terminal import on_a_terminal
 
