@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from labwire.errors import ConfigError, DeadlineError, PeerError, PeerGoneError, PortTakenError, StateError
+from labwire.images.pushers.push_lane import PushLane
 from labwire.images.pushers.zeromq import ZeroMqPusher
 from labwire.images.stream import ImageStream, StreamResult
 from labwire.images.stream_config import ZeroMqStreamConfig
@@ -282,6 +283,37 @@ def test_after_a_cancel_no_stray_frame_reaches_the_next_run(bench: Bench, monkey
     assert reader.start().series_id == 2
     bench.put(3)
     assert bench.stream.end().ok
+    assert [one.image_id for one in reader.images()] == [0, 1, 2]
+
+
+def test_an_image_that_is_put_after_its_run_was_cancelled_is_not_of_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (reader,) = bench.open(notes=False)
+    put, reached, may_go_on = PushLane.put_image, threading.Event(), threading.Event()
+
+    def put_late(lane: PushLane, *image: Any) -> None:
+        reached.set()
+        assert may_go_on.wait(20)
+        put(lane, *image)
+
+    def produce() -> None:
+        with pytest.raises(StateError, match="run 1 was cancelled"):
+            bench.put(1)
+
+    bench.stream.start(start_message(1, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(PushLane, "put_image", put_late)
+        producing = bench.threads.submit(produce)
+        assert reached.wait(20)
+        bench.stream.cancel()
+        bench.stream.start(start_message(2, 3))
+        may_go_on.set()
+        producing.result()
+    bench.put(3)
+    assert bench.stream.end().sent == 3
+    assert (reader.start().series_id, reader.images()) == (1, [])
+    assert reader.start().series_id == 2
     assert [one.image_id for one in reader.images()] == [0, 1, 2]
 
 

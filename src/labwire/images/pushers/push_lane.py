@@ -34,6 +34,8 @@ class _Job(NamedTuple):
     timeout_s: float
     done: Future[bool] | None
     """None: an image, of which only the count is kept."""
+    run: object = None
+    """That an image belongs to, or that START begins."""
 
 
 class PushLane:
@@ -73,7 +75,8 @@ class PushLane:
         """Images of the run that found no room."""
         self._on_drop = on_drop
         self._patient = True
-        self._discarding = False
+        self._of: object = None
+        self._discarded: object = None
         self._jobs: BoundedQueue[_Job] = BoundedQueue(_DEPTH, "block")
         self._thread = threading.Thread(target=self._run, name=f"labwire-image-socket-{number}", daemon=True)
 
@@ -87,24 +90,29 @@ class PushLane:
         self._thread.start()
 
     def begin(self) -> None:
-        """Count anew, for a run; nothing may be on its way."""
+        """Count anew, for a run whose START follows."""
         self.sent = self.dropped = 0
-        self._patient, self._discarding = True, False
 
-    def send(self, pieces: Sequence[Buffer], timeout_s: float) -> Future[bool]:
-        """Send a message behind all images; the future tells whether it found room within its time."""
+    def send(self, pieces: Sequence[Buffer], timeout_s: float, *, begins: object = None) -> Future[bool]:
+        """Send a message behind all images; the future tells whether it found room within its time.
+
+        Args:
+            pieces: The message.
+            timeout_s: Its time.
+            begins: For START, the run: behind it, images of no other are sent.
+        """
         done: Future[bool] = Future()
-        if not self._jobs.put(_Job(pieces, timeout_s, done)):
+        if not self._jobs.put(_Job(pieces, timeout_s, done, begins)):
             done.set_result(False)  # closed
         return done
 
-    def put_image(self, pieces: Sequence[Buffer]) -> None:
-        """Send an image; waits while the thread is behind."""
-        self._jobs.put(_Job(pieces, IMAGE_S, None))
+    def put_image(self, pieces: Sequence[Buffer], run: object) -> None:
+        """Send an image of a run; waits while the thread is behind."""
+        self._jobs.put(_Job(pieces, IMAGE_S, None, run))
 
-    def discard(self) -> None:
-        """Drop the images that wait here, and those to come; from any thread."""
-        self._discarding = True
+    def discard(self, run: object) -> None:
+        """Drop the images of a run that wait here, and those to come; from any thread."""
+        self._discarded = run
 
     def close(self, linger_s: float) -> None:
         """End the thread, and the socket: what waits in it is given `linger_s` to leave, if somebody takes it."""
@@ -117,6 +125,11 @@ class PushLane:
 
     def _run(self) -> None:
         for job in self._jobs:
+            if job.done is not None and job.run is not None:
+                self._of, self._patient = job.run, True
+                self.sent = self.dropped = 0
+            elif job.run is not self._of and job.done is None:
+                continue  # put too late, when its run had been cancelled: how that ended has been told
             sent = False
             try:
                 sent = self._send(job)
@@ -127,16 +140,16 @@ class PushLane:
             elif sent:
                 self.sent += 1
             else:
-                self._note_drop()
+                self._note_drop(job.run)
 
     def _send(self, job: _Job) -> bool:
         is_image = job.done is None
-        if is_image and self._discarding:
+        if is_image and job.run is self._discarded:
             return False
         patience_s = 0.0 if is_image and not self._patient else job.timeout_s
         until_s = monotonic_s() + patience_s
         while not self._try(job.pieces, until_s):
-            if monotonic_s() >= until_s or (is_image and self._discarding):
+            if monotonic_s() >= until_s or (is_image and job.run is self._discarded):
                 return False
         return True
 
@@ -152,10 +165,10 @@ class PushLane:
             return False
         return True
 
-    def _note_drop(self) -> None:
+    def _note_drop(self, run: object) -> None:
         self.dropped += 1
         first, self._patient = self._patient, False
-        if first and not self._discarding:
+        if first and run is not self._discarded:
             try:
                 self._on_drop(self.number)
             except Exception:

@@ -144,7 +144,7 @@ class ZeroMqPusher:
                 lane.begin()
             for lane, pieces in zip(self._lanes, starts, strict=True):
                 self._need_not_cancelled(run)
-                if not lane.send(pieces, self._control_s).result():
+                if not lane.send(pieces, self._control_s, begins=run).result():
                     raise self._refusal(run, lane)
                 started.append(lane)
             self._need_not_cancelled(run)
@@ -175,8 +175,8 @@ class ZeroMqPusher:
             StateError: No run is on, or it was cancelled.
         """
         run = self._need_running()
-        self._lanes[image.message.image_id // run.images_per_file % len(self._lanes)].put_image(image.pieces)
-        if self._cancelled:
+        self._lanes[image.message.image_id // run.images_per_file % len(self._lanes)].put_image(image.pieces, run)
+        if self._cancelled or self._run is not run:
             raise StateError(f"run {run.run_number} was cancelled")
         return True
 
@@ -204,7 +204,7 @@ class ZeroMqPusher:
             if first:
                 self._phase = _Phase.ENDING
         for lane in self._lanes:
-            lane.discard()
+            lane.discard(run)
         self._watch.notify()
         if first:
             end = EndMessage(series_id=run.run_number, series_unique_id=run.run_name)
