@@ -138,8 +138,9 @@ def verify(
     root: Path | None = None,
     connection: Connection = HERE,
 ) -> int:
-    """Prove what sessions hold: count every numbered message again, open every file, name what is missing.
+    """Prove what sessions hold: count all that is numbered again, open every file, name what is missing.
 
+    What is not numbered is named, too: of that nobody knows. So is who died or stood still meanwhile.
     What was found stays in the session as `verified.json`; nothing else is changed. The exit status is 0 if every file
     is whole and nothing is known to be missing, otherwise 1.
 

@@ -121,8 +121,8 @@ class Recording(Service):
         Args:
             name: Session name; empty means today's date. Spaces are allowed, ``..`` is not.
             require: Start all selected streams or none.
-            streams: What to record, of what `streams` lists; not given: everything. The log is always recorded;
-                without ``pictures`` it has none either.
+            streams: What to write beside the session log, of what `streams` lists; not given: everything. The log,
+                ``bus.mcap``, has every message of the bus in any case, but pictures only with ``pictures``.
         """
 
     @operation(changes=False)
@@ -152,7 +152,9 @@ class Recording(Service):
     @operation(errors=(NotFoundError, StateError), changes=False)
     @abstractmethod
     def verify(self, session: str) -> Job[RepairProgress, Verified]:
-        """Prove what a session holds: count every numbered message again, open every file, name what is missing.
+        """Prove what a session holds: count all that is numbered again, open every file, name what is missing.
+
+        What is not numbered is named, too, and who died or stood still meanwhile.
 
         Args:
             session: Name and running number as `list` gives them: ``pilot/003``.

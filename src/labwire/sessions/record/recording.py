@@ -39,7 +39,7 @@ from labwire.sessions.record.running_session import LOCAL_STREAMS, RunningSessio
 from labwire.sessions.sink import ClockChange
 
 _ABOUT_OWN = {
-    bus_log.STREAM: "every message, as it came",
+    bus_log.STREAM: "bus.mcap: every message of the bus, whatever else is chosen",
     player_format.STREAM: "the files that Pupil Player opens",
     video.STREAM: "pictures, as videos",
 }
@@ -139,7 +139,7 @@ class SessionRecorder:
         Args:
             name: Session name; empty means today's date.
             require: Start all streams or none. Otherwise only the log must start.
-            streams: What to record, of what `streams` lists; None: everything. The log is always recorded.
+            streams: What to record, of what `streams` lists; None: everything. ``bus.mcap`` always is.
             left_out: What not to record; names that the rig does not have do no harm.
             follows: ``uuid`` of a session that was cut off, and that this one goes on from.
 
