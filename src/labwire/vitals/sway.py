@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _ACROSS: Final = (-0.5, 0.5)
 _ALONG: Final = (0.0, 1.0)
+_BY_CHANCE, _CERTAIN = 0.3, 0.5
+"""Share of the chest's motion that the head explains: below the first, two things that have nothing to do with each
+other may be alike for half a minute, and nothing is taken off; from the second on, all of it."""
 _NOISE: Final = 0.05
 """Percent of the face's height: how far a head that does not move seems to."""
 
@@ -76,4 +79,6 @@ class SwaySplit:
         across = float(np.clip((aim[0] - along * products[0, 1]) / products[0, 0], *_ACROSS))
         # Once more, should the one have been cut short.
         along = float(np.clip((aim[1] - across * products[0, 1]) / products[1, 1], *_ALONG))
-        return np.array([across, along])
+        shares = np.array([across, along])
+        explained = 1 - float(((chest - head @ shares) ** 2).sum()) / max(float((chest**2).sum()), 1e-30)
+        return shares * np.clip((explained - _BY_CHANCE) / (_CERTAIN - _BY_CHANCE), 0, 1)
