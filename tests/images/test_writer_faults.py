@@ -315,7 +315,7 @@ def test_a_disk_that_stalls_loses_nothing(disk: Disk, tmp_path: Path, monkeypatc
     """Longer than a peer may be silent: the writer says that it lives, and the detector waits."""
     told = Told()
     often = functools.partial(WriterConnection, timeouts=WriterTimeouts(busy_keepalive_s=0.1))
-    monkeypatch.setattr("labwire.images.writer_tcp.WriterConnection", often)
+    monkeypatch.setattr("labwire.images.writer_link.WriterConnection", often)
     timeouts = SenderTimeouts(start_ack_s=20.0, end_ack_s=20.0, peer_liveness_s=2.5)
     with TcpDetector(timeouts) as detector, writing(detector, tmp_path, told, queue_depth=8, buffer_mib=1) as writer:
         run = detector.begin(7, start_of(start_message(60, 20)), images_per_file=20)
