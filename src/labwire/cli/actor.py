@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import re
 import sys
+import traceback
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +17,7 @@ from cyclopts import Parameter
 from labwire.cli.connection import DEFAULT_PORT, HERE, Connection
 from labwire.cli.fields import parse_fields
 from labwire.cli.output import remark
-from labwire.errors import ConfigError, StateError, UsageError
+from labwire.errors import ConfigError, InternalError, LabwireError, ResourceError, StateError, UsageError
 from labwire.names import check_actor_name
 
 if TYPE_CHECKING:
@@ -58,9 +61,38 @@ def actor(
     loaded = load_class(actor_class)
     spec = ActorSpec(called, actor_class, wiring_of(where), config=config, log_level=level)
     _log_to_terminal(level)
-    runner = ActorRunner(loaded, spec)
-    remark(f"labwire: {called} joins the rig at {where.address}; Ctrl-C ends it")
-    run_until_told(runner, None)
+    with _own_mistakes_told(loaded):
+        runner = ActorRunner(loaded, spec)
+        remark(f"labwire: {called} joins the rig at {where.address}; Ctrl-C ends it")
+        run_until_told(runner, None)
+
+
+@contextlib.contextmanager
+def _own_mistakes_told(actor_class: type) -> Generator[None]:
+    """Tell where a user's actor failed: what comes out of his code is no bug of labwire.
+
+    Raises:
+        ResourceError: The machine did not give it what it asked for.
+        InternalError: Its code has a mistake.
+    """
+    try:
+        yield
+    except LabwireError:
+        raise
+    except Exception as error:
+        module = sys.modules[actor_class.__module__]
+        folder = Path(module.__file__ or "").parent
+        lines = [
+            f'File "{frame.filename}", line {frame.lineno}, in {frame.name}: {frame.line}'
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).parent == folder
+        ]
+        dotted = f"{actor_class.__module__}:{actor_class.__qualname__}"
+        if not lines or dotted.startswith("labwire."):
+            raise
+        kind = ResourceError if isinstance(error, OSError) else InternalError
+        text = "\n  ".join([f"the actor {dotted} failed with {type(error).__name__}: {error}", *lines])
+        raise kind(text, hint="mend the actor: the last of these lines of its code is where it happened") from error
 
 
 def parse_address(text: str, connection: Connection = HERE) -> Connection:
