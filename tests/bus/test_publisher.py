@@ -72,8 +72,10 @@ def test_numbered_messages_count_per_topic_and_name_their_emitter(publisher: Pub
 def test_a_payload_that_is_no_map_is_refused(publisher: Publisher, payload: Any) -> None:
     with pytest.raises(UsageError, match=f"a map of keys and values, not {type(payload).__name__}"):
         publisher.publish("a", payload)
-    with pytest.raises(UsageError, match="complex has no MessagePack form"):
+    with pytest.raises(UsageError, match=r"payload of 'a' cannot be sent: \['x'\]: .*complex has no MessagePack form"):
         publisher.publish("a", {"x": 1j})
+    with pytest.raises(UsageError, match="payload of 'a' cannot be sent"):
+        publisher.publish_numbered("a", {"x": 1j})
 
 
 def test_a_number_is_used_up_only_by_a_payload_that_can_be_sent(publisher: Publisher, hub: PublisherSide) -> None:

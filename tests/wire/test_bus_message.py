@@ -185,6 +185,15 @@ def test_what_has_no_form_is_a_usage_error(value: object) -> None:
         encode_payload({"x": value})
 
 
+def test_what_has_no_form_is_named_with_its_keys_and_what_to_do() -> None:
+    with pytest.raises(UsageError) as caught:
+        encode_payload({"fine": 1, "eye": {"rows": [0, np.zeros(3)]}}, "pupil.own")
+    assert caught.value.message == (
+        "payload of 'pupil.own' cannot be sent: ['eye']['rows'][1]: a value of type ndarray has no MessagePack form: "
+        "send its .tolist(), or its bytes as a raw part"
+    )
+
+
 def test_a_payload_without_end_is_a_usage_error() -> None:
     payload: dict[str, Any] = {}
     payload["self"] = payload

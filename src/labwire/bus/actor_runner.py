@@ -18,6 +18,7 @@ import zmq
 
 from labwire.bus.actor import Actor, ActorContext, Notification
 from labwire.bus.far_peer import notice_loss
+from labwire.bus.fault_log import FaultLog
 from labwire.bus.log_handler import BusLogHandler
 from labwire.bus.loop import Loop
 from labwire.bus.operation_server import OperationServer
@@ -151,6 +152,7 @@ class ActorRunner:
         self._owns_context = context is None
         self._log = logging.getLogger(spec.name)
         self.loop = Loop(self._fault)
+        self._faults = FaultLog(self._log, spec.actor_class, self.loop)
         self._clock = RigClock.create() if spec.clock_fd is None else RigClock.join(spec.clock_fd)
         wiring = spec.wiring
         self._publisher = Publisher(wiring.pub_url, wiring.push_url, context=self._context, name=spec.name)
@@ -220,6 +222,7 @@ class ActorRunner:
         except Exception as error:
             self._fault(error)
         self._server.close()
+        self._faults.close()
         logging.getLogger().removeHandler(self._log_handler)
         self._leave_bus()
 
@@ -351,10 +354,7 @@ class ActorRunner:
         self._publisher.publish_numbered(_OFFSET_TOPIC, {**measured, "timestamp": self._clock.now()})
 
     def _fault(self, error: BaseException, notification: Notification | None = None) -> None:
-        what = f" on notification {notification.get('subject')!r}" if notification else ""
-        self._log.error(
-            "%s failed%s: %s: %s", self._spec.actor_class, what, type(error).__name__, error, exc_info=error
-        )
+        self._faults.tell(error, notification)
 
 
 def run_until_told(runner: ActorRunner, lifeline: int | None) -> None:

@@ -100,7 +100,7 @@ class Publisher:
             UsageError: The payload cannot be sent.
             StateError: The publisher is closed.
         """
-        body = _encode_map(payload)
+        body = _encode_map(topic, payload)
         with self._lock:
             return self._publish(topic, body, raw)
 
@@ -116,7 +116,7 @@ class Publisher:
         """
         with self._lock:
             seq = self._numbers.get(topic, 0)
-            body = encode_payload({**payload, "seq": seq, "emitter": self.name})
+            body = encode_payload({**payload, "seq": seq, "emitter": self.name}, topic)
             self._numbers[topic] = seq + 1  # a message that is lost here shows as a gap there
             return self._publish(topic, body, raw)
 
@@ -143,7 +143,7 @@ class Publisher:
             UsageError: The payload cannot be sent.
             StateError: The publisher is closed.
         """
-        body = _encode_map(payload)
+        body = _encode_map(topic, payload)
         with self._lock:
             return self._send(self._push, topic, body, raw) if self._push else self._publish(topic, body, raw)
 
@@ -332,10 +332,11 @@ class Publisher:
         return ResourceError(f"{topic!r} was not published: {error}")
 
 
-def _encode_map(payload: Mapping[str, Any] | msgspec.Struct) -> bytes:
+def _encode_map(topic: str, payload: Mapping[str, Any] | msgspec.Struct) -> bytes:
     if payload.__class__ is not dict and not _is_map(payload):
-        raise UsageError(f"payload cannot be sent: it must be a map of keys and values, not {type(payload).__name__}")
-    return encode_payload(payload)
+        what = f"it must be a map of keys and values, not {type(payload).__name__}"
+        raise UsageError(f"payload of {topic!r} cannot be sent: {what}")
+    return encode_payload(payload, topic)
 
 
 def _is_map(payload: object) -> bool:

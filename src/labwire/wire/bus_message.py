@@ -19,6 +19,9 @@ Part: TypeAlias = bytes | bytearray | memoryview
 Payload: TypeAlias = dict[str, Any]
 
 _SHOWN_BYTES = 40
+_SHOWN_DEPTH = 10
+# What msgspec and `_encode_other` raise on a value that has no form.
+_NOT_ENCODED = (TypeError, NotImplementedError, OverflowError, ValueError, RecursionError)
 
 
 class BusMessage(NamedTuple):
@@ -61,16 +64,47 @@ _header_decoder = msgspec.msgpack.Decoder(Header)
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, ValueError, TypeError, RecursionError, OverflowError)
 
 
-def encode_payload(payload: Mapping[str, Any] | msgspec.Struct) -> bytes:
+def encode_payload(payload: Mapping[str, Any] | msgspec.Struct, topic: str = "") -> bytes:
     """Encode a payload; the bytes equal those of the reference MessagePack encoder.
+
+    Args:
+        payload: A map of what MessagePack can hold.
+        topic: Where it is to go, for the error.
 
     Raises:
         UsageError: A value has no MessagePack form, or an integer does not fit 64 bits.
     """
     try:
         return _encoder.encode(payload)
-    except (TypeError, NotImplementedError, OverflowError, ValueError, RecursionError) as error:
-        raise UsageError(f"payload cannot be sent: {error}") from error
+    except _NOT_ENCODED as error:
+        raise UsageError(
+            f"payload{f' of {topic!r}' if topic else ''} cannot be sent: {_reason(payload, error)}"
+        ) from error
+
+
+def _reason(payload: object, error: Exception) -> str:
+    path, value = _culprit(payload)
+    where = f"{path}: " if path else ""
+    if hasattr(value, "tolist"):
+        advice = "send its .tolist(), or its bytes as a raw part"
+        return f"{where}a value of type {type(value).__name__} has no MessagePack form: {advice}"
+    return f"{where}{error}"
+
+
+def _culprit(value: object, path: str = "", depth: int = _SHOWN_DEPTH) -> tuple[str, object]:
+    """Return the innermost value that cannot be encoded, with the keys that lead to it: ``['eye'][2]``."""
+    if isinstance(value, Mapping):
+        items = list(cast("Mapping[object, object]", value).items())
+    elif isinstance(value, (list, tuple)):
+        items = list(enumerate(cast("Sequence[object]", value)))
+    else:
+        items = []
+    for key, inner in items if depth else ():
+        try:
+            _encoder.encode(inner)
+        except _NOT_ENCODED:
+            return _culprit(inner, f"{path}[{key!r}]", depth - 1)
+    return path, cast("object", value)
 
 
 def decode_payload(part: Part) -> Payload:
