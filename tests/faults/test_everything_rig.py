@@ -164,6 +164,7 @@ def what_is_wrong_is_the_writers_death(session: Session) -> None:
         "images of detectors did not arrive",
         "acknowledged by a writer that died",
         "are in no video",
+        "it was cut off: what came in its last moment",
         "pictures of frame.face are missing by its index",
         "this session goes on from",
     )

@@ -164,6 +164,13 @@ def test_what_came_after_the_death_of_the_rig_nobody_knows(lab: Lab) -> None:
     assert found.problems == ["the rig died 4.875 s after the start: what would have come then is in no session"]
 
 
+def test_a_session_that_was_cut_off_lacks_its_end_though_it_was_repaired(good: Path) -> None:
+    write_manifest(good, msgspec.structs.replace(read_manifest(good), state="repaired", ended=""))
+    found = verify_session(good)
+    assert (found.whole, found.lossless) == (True, False)
+    assert found.problems == ["it was cut off: what came in its last moment, and after it, is not in it"]
+
+
 def test_a_stream_that_did_not_take_part_is_told(good: Path) -> None:
     known = read_manifest(good)
     write_manifest(good, msgspec.structs.replace(known, failed=[StreamFailure("scale", "nobody is there")]))

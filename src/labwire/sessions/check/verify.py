@@ -217,6 +217,8 @@ class _Check:
             self._problems.append(
                 f"the rig died {known.duration_s:.3f} s after the start: what would have come then is in no session"
             )
+        elif known.state == manifest.REPAIRED and not known.ended:
+            self._problems.append("it was cut off: what came in its last moment, and after it, is not in it")
         for failure in known.failed:
             self._problems.append(f"{failure.stream} did not take part, or not to the end: {failure.reason}")
 
