@@ -101,6 +101,7 @@ def record(folder: Path, *, parts: int, part_s: float, chance: random.Random) ->
             lambda: folders.append(Path(victims.recorder())),
         ]
         with ear.listening():
+            wait_until(lambda: ear.messages, "the eyes, before there is a session that has them")
             folders.append(Path(rig.record.start("all", require=True).rec_path))
             with ExitStack() as stack:
                 for load in loads:
