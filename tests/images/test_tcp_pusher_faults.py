@@ -134,17 +134,18 @@ def test_a_writer_that_is_killed_loses_its_images_only(bench: TcpBench) -> None:
 
 def test_a_stalled_writer_that_lives_loses_nothing_and_memory_is_bounded(bench: TcpBench, soak: Any) -> None:
     images = soak(200, 1000)
-    bench.open(msgspec.structs.replace(PATIENT, peer_liveness_s=1.5), queue_mib=1)
+    bench.open(msgspec.structs.replace(PATIENT, peer_liveness_s=2.5), queue_mib=1)
     writer = bench.writer(keep=False)
     bench.stream.start(start_message(1, images))
-    producer = threading.Thread(target=lambda: [bench.stream.put(image(n, 1 << 19)) for n in range(images)])
-    producer.start()
+    bench.stream.put(image(0, 1 << 19))
     wait_until(lambda: bool(writer.runs[1].order))
-    writer.busy.set()
+    writer.busy.set()  # before the others come: it might take all of them while this thread sleeps
+    producer = threading.Thread(target=lambda: [bench.stream.put(image(n, 1 << 19)) for n in range(1, images)])
+    producer.start()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unsent: list[int] = []
     timer = threading.Event()
-    for _ in range(soak(30, 60)):  # twice as long as a dead writer is waited for
+    for _ in range(soak(50, 60)):  # twice as long as a dead writer is waited for
         timer.wait(0.1)
         unsent.append(sum(bench.pusher.status().unsent_bytes))
     assert producer.is_alive()
