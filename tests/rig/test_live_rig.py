@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labwire.client import Rig
-from labwire.errors import ConfigError, LabwireError, NotFoundError, StateError
+from labwire.errors import ERROR_CODES, ConfigError, LabwireError, NotFoundError, StateError
 from labwire.testing import wait_until
 from tests.rig_fixture import RunningRig, running_rig
 
@@ -136,3 +136,43 @@ def test_a_rig_that_others_can_reach_takes_no_code_from_them(tmp_path: Path) -> 
         with pytest.raises(StateError, match="config reload"):
             rig.rig.add("actors.evil", {"class": "os:system"})
         rig.rig.add("sources.more", {"kind": "simulated_eyes"})
+
+
+LAB = """
+import labwire
+from labwire.strict import Strict
+
+class Level(labwire.Actor):
+    class Config(Strict):
+        level: int = 1
+"""
+
+
+def test_a_file_with_a_wrong_option_changes_nothing_and_a_corrected_one_starts_the_actor(tmp_path: Path) -> None:
+    def with_option(text: str) -> str:
+        return f'name = "lab"\n[actors.level]\nclass = "level_lab:Level"\n{text}\n'
+
+    (tmp_path / "level_lab.py").write_text(LAB)
+    with running_rig(tmp_path, with_option("levle = 3")) as running, running.connect() as rig:
+        wait_until(lambda: rig.actors.list()[-1].last_error, "the actor that cannot run")
+        (tmp_path / "rig.toml").write_text(with_option("level = 3"))
+        assert running.labwire("config", "reload", "--timeout", "25").stdout == "changed: actors.level\n"
+        wait_until(lambda: actors(rig)["level"] == "running", "the corrected actor")
+        before = rig.actors.list()[-1].pid
+        (tmp_path / "rig.toml").write_text(
+            with_option("level = 4\nlevle = 3") + '[sources.eyes]\nkind = "simulated_eyes"'
+        )
+        refused = running.labwire("config", "reload", "--timeout", "25")
+        assert refused.returncode == ERROR_CODES[ConfigError].exit_code
+        assert "rig.toml, line 5: [actors.level] levle: unknown key; did you mean level?" in refused.stderr
+        with pytest.raises(ConfigError, match="did you mean 'Level'"):
+            rig.rig.add("actors.more", {"class": "level_lab:Levle"})
+        assert rig.actors.list()[-1].pid == before
+        assert rig.rig.config()["actors"]["level"]["level"] == 3
+        rig.actors.stop("level")
+        wait_until(lambda: actors(rig)["level"] == "stopped", "its end")
+        (tmp_path / "rig.toml").write_text(with_option("level = 5"))
+        assert rig.rig.reload().changed == ["actors.level"]
+        assert actors(rig)["level"] == "stopped", "a person has stopped it"
+        rig.actors.restart("level")
+        wait_until(lambda: actors(rig)["level"] == "running", "the actor that was started again")

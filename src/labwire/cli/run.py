@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
@@ -22,6 +22,7 @@ from labwire.rig.systemd_unit import tell_systemd
 if TYPE_CHECKING:
     from labwire.rig.hub import Ready
     from labwire.rig.rig_config import RigConfig
+    from labwire.strict import Mistake
 
 _STDERR = 2
 
@@ -64,7 +65,7 @@ def run(
         on_ready=_tell(write_json if json else _show_banner(config), config if open_page else None),
         say=lambda text: remark(f"{_fresh_line(sys.stderr)}labwire: {text}"),
         console_fd=None if json else _STDERR,
-        read=(lambda: read_rig(rig, video=video, camera=camera, said=said)) if rig else None,
+        read=(lambda also: read_rig(rig, video=video, camera=camera, said=said, also=also)) if rig else None,
     )
     status = hub.run()
     if sys.stderr.isatty():
@@ -73,7 +74,12 @@ def run(
 
 
 def read_rig(
-    rig: Path | None, *, video: Path | None = None, camera: int | None = None, said: Mapping[str, Any]
+    rig: Path | None,
+    *,
+    video: Path | None = None,
+    camera: int | None = None,
+    said: Mapping[str, Any],
+    also: Callable[[RigConfig], Iterable[Mistake]] = lambda _: (),
 ) -> RigConfig:
     """Return the rig that the command line asks for.
 
@@ -82,6 +88,7 @@ def read_rig(
         video: As for `run`.
         camera: As for `run`.
         said: What else the command line says, by dotted key; None means nothing.
+        also: Yields what else is wrong in the rig file, as for `load_rig`.
 
     Raises:
         UsageError: Options contradict each other.
@@ -97,7 +104,7 @@ def read_rig(
     if video is not None or camera is not None:
         option, line = ("--video", f'video = "{video}"') if video else ("--camera", f"camera = {camera}")
         raise UsageError(f"{option} is for the demo rig; in {rig} write {line} under [cameras.NAME]")
-    return load_rig(rig, overrides)
+    return load_rig(rig, overrides, also=also)
 
 
 def _tell(write: Callable[[Ready], None], page_of: RigConfig | None) -> Callable[[Ready], None]:

@@ -46,7 +46,7 @@ class Actors(Service):
     @operation(errors=(NotFoundError,))
     @abstractmethod
     def restart(self, name: str) -> ActorStatus:
-        """Stop an actor and start it again.
+        """Start an actor that is stopped; one that runs is stopped first.
 
         Args:
             name: Name of the actor in the rig.

@@ -101,4 +101,7 @@ class RigOperations(Service):
     @operation(errors=(ConfigError, StateError))
     @abstractmethod
     def reload(self) -> RigChanges:
-        """Read the rig file again, and make the rig what it says; parts that are as they were go on untouched."""
+        """Read the rig file again, and make the rig what it says; parts that are as they were go on untouched.
+
+        A file with a mistake changes nothing: the classes and options of new and changed actors are looked at first.
+        """

@@ -22,7 +22,7 @@ from labwire.operations.rig import RigStatus
 from labwire.rig.assembly import INSTRUMENTS, STEWARD, actor_specs
 from labwire.rig.hub_actor import HubActor
 from labwire.rig.hub_ports import HubPorts, PortEvents
-from labwire.rig.live_rig import LiveRig
+from labwire.rig.live_rig import LiveRig, ReadRig
 from labwire.rig.rig_config import RigConfig, dump
 from labwire.rig.supervisor import Child, State, Supervisor
 from labwire.rig.web_door import WEB
@@ -83,7 +83,7 @@ class Hub:
         on_ready: Callable[[Ready], None],
         say: Callable[[str], None],
         console_fd: int | None = None,
-        read: Callable[[], RigConfig] | None = None,
+        read: ReadRig | None = None,
     ) -> None:
         self._config, self._folder = config, folder
         # A copy: the steward's own standard error is a pipe that leads back here.
@@ -162,6 +162,7 @@ class Hub:
             instruments=lambda: actor.service_of(InstrumentSet, target=INSTRUMENTS),
             read=self._read,
             on_change=lambda changes: actor.notify("rig.changed", **msgspec.structs.asdict(changes)),
+            post=self._runner.loop.post,
         )
         actor.others = lambda: {hello.actor: tuple(hello.reacts_to) for hello in self._ports.broker.hellos()}
         actor.remote_actors = self._remote_actors

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,13 +17,20 @@ from labwire.operations.instrument_set import InstrumentSet
 from labwire.operations.rig import RigChanges
 from labwire.operations.service import answer_later
 from labwire.rig.assembly import INSTRUMENTS
-from labwire.rig.rig_changes import WITH_CODE, keep_fixed, parts_of, with_part, without
+from labwire.rig.rig_changes import WITH_CODE, keep_fixed, parts_of, raise_of, with_part, without
+from labwire.rig.rig_classes import check_new_classes
 from labwire.rig.rig_config import RigConfig
 from labwire.rig.supervisor import State, Supervisor
+from labwire.strict import Mistake
+
+ReadRig: TypeAlias = Callable[[Callable[[RigConfig], Iterable[Mistake]]], RigConfig]
+"""Reads a rig file; the argument yields what else is wrong in it, as that of `load_rig`."""
+_Wanted: TypeAlias = tuple[RigConfig, list[str]]
+"""A rig as it is to be, and the tables of it that have to wait."""
 
 
 class LiveRig:
-    """The rig as it is now. Everything happens on the hub's loop, except what instruments are asked.
+    """The rig as it is now. All happens on the hub's loop, except what instruments are asked and what is checked.
 
     Args:
         config: The rig at the start.
@@ -32,6 +40,7 @@ class LiveRig:
         instruments: Returns a proxy of the instruments' actor.
         read: Reads the rig file again; None if the rig has none.
         on_change: Hears of each change.
+        post: Has the hub's loop call back, from another thread.
     """
 
     def __init__(
@@ -42,12 +51,13 @@ class LiveRig:
         supervisor: Supervisor,
         specs_of: Callable[[RigConfig], list[ActorSpec]],
         instruments: Callable[[], InstrumentSet],
-        read: Callable[[], RigConfig] | None,
+        read: ReadRig | None,
         on_change: Callable[[RigChanges], None],
+        post: Callable[[Callable[[], None]], object],
     ) -> None:
         self.config = config
         self._folder, self._supervisor, self._specs_of = folder, supervisor, specs_of
-        self._instruments, self._read, self._on_change = instruments, read, on_change
+        self._instruments, self._read, self._on_change, self._post = instruments, read, on_change, post
         self._aside = ThreadPoolExecutor(1, "changes of instruments")
 
     def add(self, part: str, options: Mapping[str, Any]) -> RigChanges:
@@ -57,24 +67,61 @@ class LiveRig:
                 f"[{part}] names code to run, and other computers can reach this rig: "
                 "write it into the rig file, then `labwire config reload`"
             )
-        return self._change_to(with_part(self.config, part, options, self._folder))
+        before, after = self.config, with_part(self.config, part, options, self._folder)
+
+        def check() -> _Wanted:
+            raise_of(part, list(check_new_classes(before, after, self._folder)))
+            return after, []
+
+        return self._change_later(before, check)
 
     def remove(self, name: str) -> RigChanges:
         """See `RigOperations.remove`."""
-        return self._change_to(without(self.config, name))
+        answer: Future[RigChanges] = Future()
+        self._change_to((without(self.config, name), []), answer)
+        return answer_later(answer)
 
     def reload(self) -> RigChanges:
         """See `RigOperations.reload`."""
         if self._read is None:
             raise StateError("this rig has no rig file: it runs the demo, or was started by a program")
-        config, waiting = keep_fixed(self.config, self._read())
-        return self._change_to(config, waiting)
+        before, read = self.config, self._read
+
+        def check() -> _Wanted:
+            return keep_fixed(before, read(lambda after: check_new_classes(before, after, self._folder)))
+
+        return self._change_later(before, check)
 
     def close(self) -> None:
         """End the thread that asks the instruments; what waits there is left undone."""
         self._aside.shutdown(wait=False, cancel_futures=True)
 
-    def _change_to(self, config: RigConfig, waiting: list[str] | None = None) -> RigChanges:
+    def _change_later(self, before: RigConfig, check: Callable[[], _Wanted]) -> RigChanges:
+        """Check what is wanted on a thread of its own, since it may import classes, and then change to it."""
+        answer: Future[RigChanges] = Future()
+
+        def change(wanted: _Wanted) -> None:
+            try:
+                if self.config is not before:
+                    raise StateError("the rig was changed by another request meanwhile: try again")
+                self._change_to(wanted, answer)
+            except Exception as error:
+                answer.set_exception(error)
+
+        def look() -> None:
+            try:
+                wanted = check()
+            except Exception as error:
+                answer.set_exception(error)
+            else:
+                self._post(lambda: change(wanted))
+
+        threading.Thread(target=look, name="check of a rig", daemon=True).start()
+        return answer_later(answer)
+
+    def _change_to(self, wanted: _Wanted, answer: Future[RigChanges]) -> None:
+        """Change the rig; the answer is there when the instruments have changed as well."""
+        config, waiting = wanted
         specs, children = {spec.name: spec for spec in self._specs_of(config)}, self._supervisor.children
         if leaving := [name for name, child in children.items() if child.leaving and name in specs]:
             raise StateError(f"{', '.join(leaving)}: still being removed; try again in a moment")
@@ -92,12 +139,12 @@ class LiveRig:
                 continue
             if name == INSTRUMENTS:
                 asked = self._change_instruments(before, config) if child.state is State.RUNNING else None
-            elif child.state is not State.STOPPED:
+            elif child.failed or child.state is not State.STOPPED:
                 self._supervisor.restart(child)
-        changes = _changes(before, config, waiting or [])
+        changes = _changes(before, config, waiting)
         if changes.added or changes.removed or changes.changed:
             self._on_change(changes)
-        return self._reply(changes, asked)
+        _answer(answer, changes, asked)
 
     def _change_instruments(self, before: RigConfig, after: RigConfig) -> Future[None]:
         gone = [name for name, config in before.instruments.items() if after.instruments.get(name) != config]
@@ -112,20 +159,19 @@ class LiveRig:
         for name, config in new.items():
             proxy.take_in(name, msgspec.to_builtins(config))
 
-    def _reply(self, changes: RigChanges, asked: Future[None] | None) -> RigChanges:
-        if asked is None:
-            return changes
-        answer: Future[RigChanges] = Future()
 
-        def done(asked: Future[None]) -> None:
-            error = asked.exception()
-            if error is None:
-                answer.set_result(changes)
-            else:
-                answer.set_exception(error)
+def _answer(answer: Future[RigChanges], changes: RigChanges, asked: Future[None] | None) -> None:
+    def done(asked: Future[None]) -> None:
+        error = asked.exception()
+        if error is None:
+            answer.set_result(changes)
+        else:
+            answer.set_exception(error)
 
+    if asked is None:
+        answer.set_result(changes)
+    else:
         asked.add_done_callback(done)
-        return answer_later(answer)
 
 
 def _changes(before: RigConfig, after: RigConfig, waiting: list[str]) -> RigChanges:

@@ -38,11 +38,11 @@ def with_part(config: RigConfig, part: str, options: Mapping[str, Any], folder: 
     if present is not None and (not dot or name in present):
         raise UsageError(f"the rig has [{part}] already: restart it, or remove it first", part=part)
     tree = fold_options({kind: {name: dict(options)} if dot else dict(options)})
-    _raise_of(part, list(find_mistakes(tree, RigConfig)))
+    raise_of(part, list(find_mistakes(tree, RigConfig)))
     added = resolve_paths(msgspec.convert(tree, RigConfig), lambda _: folder)
     table: Any = getattr(added, kind)
     new = msgspec.structs.replace(config, **{kind: dict[str, Any](present or {}) | table if dot else table})
-    _raise_of(part, _new_mistakes(config, new))
+    raise_of(part, _new_mistakes(config, new))
     return new
 
 
@@ -67,7 +67,7 @@ def without(config: RigConfig, name: str) -> RigConfig:
     kind, dot, own = present[fitting[0]]
     rest: Any = {one: table for one, table in getattr(config, kind).items() if one != own} if dot else None
     new = msgspec.structs.replace(config, **{kind: rest})
-    _raise_of(name, _new_mistakes(config, new))
+    raise_of(name, _new_mistakes(config, new))
     return new
 
 
@@ -96,7 +96,12 @@ def _new_mistakes(before: RigConfig, after: RigConfig) -> list[Mistake]:
     return [mistake for mistake in check_rig(after, list(after.cameras)) if mistake not in known]
 
 
-def _raise_of(part: str, mistakes: list[Mistake]) -> None:
+def raise_of(part: str, mistakes: list[Mistake]) -> None:
+    """Refuse a part if anything is wrong with it.
+
+    Raises:
+        ConfigError: There are mistakes; data ``mistakes``, as of a rig file.
+    """
     if mistakes:
         rows = [f"{'.'.join(map(str, path))}: {text}{f'; {hint}' if hint else ''}" for path, text, hint in mistakes]
         entries = [{"key": ".".join(map(str, path)), "text": text, "hint": hint} for path, text, hint in mistakes]

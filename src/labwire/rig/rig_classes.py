@@ -63,6 +63,22 @@ def check_classes(config: RigConfig, folder: Path | None = None) -> Iterator[Mis
             yield from _check_apart(_Order(str(folder.absolute()), row))
 
 
+def check_new_classes(before: RigConfig, after: RigConfig, folder: Path) -> Iterator[Mistake]:
+    """Yield what is wrong with the drivers and actors that one rig has and another has not, or not so.
+
+    Every class is imported in a process of its own, ours as well: the caller may be a rig that runs.
+
+    Args:
+        before: The rig that is known to be right.
+        after: The rig to look at.
+        folder: Of the rig file.
+    """
+    known = list(_rows(before))
+    for row in _rows(after):
+        if row not in known:
+            yield from _check_apart(_Order(str(folder.absolute()), row))
+
+
 def _rows(config: RigConfig) -> Iterator[_Row]:
     for name, instrument in config.instruments.items():
         if instrument.driver and not instrument.external:  # otherwise it runs elsewhere

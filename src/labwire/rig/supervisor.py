@@ -59,6 +59,8 @@ class Child:
     start_again: bool = False
     leaving: bool = False
     """It is forgotten when it has ended."""
+    failed: bool = False
+    """It stopped because it cannot run as it is: another try needs other options, or a person."""
     services: list[str] = field(default_factory=list[str])
     stderr: StderrLines = field(default_factory=StderrLines)
     last_error: str = ""
@@ -131,6 +133,7 @@ class Supervisor:
         """Start an actor's process; if the system does not give one, that counts as a death."""
         self._cancel_timers(child)
         child.started_s, child.start_again, child.stderr = time.monotonic(), False, StderrLines()
+        child.failed = False
         spec = msgspec.structs.replace(child.spec, incarnation=child.starts)
         child.starts += 1
         try:
@@ -167,7 +170,7 @@ class Supervisor:
 
     def stop(self, child: Child) -> None:
         """Ask an actor to finish; after `STOP_LIMIT_S` it is terminated, then killed."""
-        child.start_again = False
+        child.start_again = child.failed = False
         if child.state is State.STOPPING:
             return
         self._cancel_timers(child)
@@ -228,7 +231,7 @@ class Supervisor:
         if asked and code < 0:
             self.forced.append(child.name)
         if not asked and code in _HOPELESS:
-            child.last_error = child.stderr.last
+            child.last_error, child.failed = child.stderr.last, True
             self._on_died(child, f"cannot run: {child.last_error}")
         elif not asked and code != 0:
             # What a process wrote before it was killed says nothing of why.
