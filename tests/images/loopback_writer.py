@@ -84,7 +84,9 @@ class LoopbackWriter:
         self.frozen = threading.Event()
         """Set: it does nothing at all, as if it were stopped by a signal."""
         self.busy = threading.Event()
-        """Set: it takes nothing more and answers nothing, but says that it lives."""
+        """Set: it takes nothing more and answers nothing, but says that it lives if it holds a part of an image."""
+        self.stalled = threading.Event()
+        """Set: it takes nothing more as soon as it holds a part of an image, and says that it lives."""
         self._start, self._end, self._keep = start, end, keep
         self._fail_from = fail_from
         self._acknowledge = acknowledge
@@ -131,7 +133,8 @@ class LoopbackWriter:
             if self.frozen.is_set():
                 poller.poll(5)
                 continue
-            reads = not (self.machine.paused or self.busy.is_set()) and self.lost is None
+            still = self.busy.is_set() or (self.stalled.is_set() and self.machine._is_busy)
+            reads = not (self.machine.paused or still) and self.lost is None
             wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if self.machine.unsent_bytes else 0)
             poller.register(self.sock, wanted)
             due_s = self.machine.next_deadline()

@@ -137,10 +137,8 @@ def test_a_stalled_writer_that_lives_loses_nothing_and_memory_is_bounded(bench: 
     bench.open(msgspec.structs.replace(PATIENT, peer_liveness_s=2.5), queue_mib=1)
     writer = bench.writer(keep=False)
     bench.stream.start(start_message(1, images))
-    bench.stream.put(image(0, 1 << 19))
-    wait_until(lambda: bool(writer.runs[1].order))
-    writer.busy.set()  # before the others come: it might take all of them while this thread sleeps
-    producer = threading.Thread(target=lambda: [bench.stream.put(image(n, 1 << 19)) for n in range(1, images)])
+    writer.stalled.set()  # before they come: it might take all of them while this thread sleeps
+    producer = threading.Thread(target=lambda: [bench.stream.put(image(n, 1 << 19)) for n in range(images)])
     producer.start()
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unsent: list[int] = []
@@ -150,7 +148,7 @@ def test_a_stalled_writer_that_lives_loses_nothing_and_memory_is_bounded(bench: 
         unsent.append(sum(bench.pusher.status().unsent_bytes))
     assert producer.is_alive()
     assert max(unsent) <= (1 << 20) + (1 << 20) + 4096
-    writer.busy.clear()
+    writer.stalled.clear()
     producer.join()
     result = bench.stream.end()
     assert (result.sent, result.acknowledged, result.missing) == (images, images, 0)
