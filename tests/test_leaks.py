@@ -47,7 +47,9 @@ def test_thread_is_found_and_an_ending_one_is_waited_for(monkeypatch: pytest.Mon
 def test_orphan_process_is_found() -> None:
     before = Snapshot.take()
     # The child starts a grandchild and ends: the grandchild is nobody's child that we know, and still ours.
-    start = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'input()'], stdin=0, stdout=2).pid)"
+    # It says itself who it is: before that it may be one that has not taken over its environment yet.
+    say = "import os; print(os.getpid(), flush=True); input()"
+    start = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {say!r}], stdin=0)"
     with subprocess.Popen(
         [sys.executable, "-Wignore", "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
