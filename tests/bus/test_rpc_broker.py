@@ -103,6 +103,24 @@ def test_nobody_offers_it(peers: Peers) -> None:
     assert "desk" in str(error)
 
 
+def test_how_long_an_actor_has_been_there(peers: Peers) -> None:
+    since_s = peers.broker.peers["desk"].since_s
+    peers.send(ACTOR, hello("desk", "lamp"))  # it says so every second
+    ((known, age_s),) = peers.broker.ages(since_s + 7.0)
+    assert (known.actor, age_s) == ("desk", 7.0)
+
+
+def test_who_is_still_starting_is_told_as_that(peers: Peers) -> None:
+    peers.broker.starting = lambda: ["steward", "recorder"]
+    error = error_in(peers.send(CLIENT, call(1, b"record.start")))
+    assert isinstance(error, NotFoundError), "who can do without it need not ask why it is not there"
+    assert "no actor of this rig offers 'record' yet; these are still starting: steward, recorder" in str(error)
+    error = error_in(peers.send(CLIENT, call(2, b"record.start", b"recorder")))
+    assert "actor 'recorder' is still starting" in str(error)
+    assert peers.open_requests() == 0
+    assert "there are: desk" in str(error_in(peers.send(CLIENT, call(3, b"x.y", b"nobody"))))
+
+
 def test_a_target_is_asked_whatever_it_offers(peers: Peers) -> None:
     ((to, _),) = peers.send(CLIENT, call(1, b"kettle.boil", target=b"desk"))
     assert to == ACTOR

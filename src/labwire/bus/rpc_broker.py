@@ -37,6 +37,8 @@ class _Peer:
     hello: Hello
     identity: bytes
     last_seen_s: float
+    since_s: float
+    """When it said its first hello, on the monotonic clock."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class RpcBroker:
     """Called when an actor came or went."""
     is_supervised: Callable[[Hello], bool] = lambda _: False
     """Tells whether this actor is one that the rig itself started; nobody else may take its name."""
+    starting: Callable[[], list[str]] = list
+    """Returns the names of the rig's actors that are about to say hello; called on the broker's thread."""
     malformed: int = 0
     gone: deque[tuple[Hello, str]] = field(default_factory=lambda: deque[tuple[Hello, str]](maxlen=MAX_ACTORS))
     """Actors that went, with the reason, the oldest first; for another thread to take out."""
@@ -92,6 +96,14 @@ class RpcBroker:
     def hellos(self) -> list[Hello]:
         """Return all actors that are known now."""
         return [peer.hello for peer in list(self.peers.values())]
+
+    def ages(self, now_s: float) -> list[tuple[Hello, float]]:
+        """Return all actors that are known now, each with how long it has been, in seconds; safe from any thread.
+
+        Args:
+            now_s: The monotonic clock.
+        """
+        return [(peer.hello, now_s - peer.since_s) for peer in list(self.peers.values())]
 
     def silent(self, now_s: float) -> set[str]:
         """Return the names of actors that have said nothing for `SILENCE_S`; safe from any thread.
@@ -152,10 +164,17 @@ class RpcBroker:
         if name:
             if peer := self.peers.get(name):
                 return peer
+            if name in self.starting():
+                raise NotFoundError(f"actor {name!r} is still starting; try again in a moment", actor=name)
             raise NotFoundError(f"no actor {name!r} in this rig; there are: {', '.join(self.peers) or 'none'}")
         for peer in self.peers.values():
             if service in peer.hello.services:
                 return peer
+        if starting := self.starting():
+            text = f"no actor of this rig offers {service!r} yet; these are still starting: {', '.join(starting)}"
+            raise NotFoundError(
+                text, hint="try again in a moment; `labwire status` tells when they run", starting=starting
+            )
         offered = sorted({service for peer in self.peers.values() for service in peer.hello.services})
         raise NotFoundError(
             f"no actor of this rig offers {service!r}; offered are: {', '.join(offered) or 'none'}",
@@ -200,7 +219,7 @@ class RpcBroker:
         if known is not None and known.identity != identity:
             yield from self.forget(hello.actor, "was replaced")
             self._replaced.append(known.identity)
-        self.peers[hello.actor] = _Peer(hello, identity, time.monotonic())
+        self.peers[hello.actor] = _Peer(hello, identity, now_s := time.monotonic(), now_s)
         self._names[identity] = hello.actor
         self.on_change()
 

@@ -23,6 +23,7 @@ class ActorStatus(msgspec.Struct, frozen=True):
     pid: int | None = None
     restarts: int = 0
     uptime_s: float = 0.0
+    """Since its process was started; of one on another computer, since it joined."""
     services: list[str] = []
     """Operations it offers, by service; of one that starts again, what it offered before."""
     last_error: str = ""

@@ -170,7 +170,8 @@ class Hub:
 
     def _start_actors(self) -> None:
         for spec in self._specs_of(self._config):
-            self.supervisor.add(spec)
+            self.supervisor.add(spec).state = State.STARTING  # as soon as it is its turn
+        self._ports.broker.starting = self.supervisor.starting
         # The steward first: it keeps the log, and what goes wrong while the others start must be in there.
         self.supervisor.start(self.supervisor.find(STEWARD))
         self._runner.loop.call_later(STEWARD_LIMIT_S, self._start_others)
@@ -194,7 +195,8 @@ class Hub:
             return
         self._others_started = True
         for child in self.supervisor.children.values():
-            if child.name != STEWARD:
+            # Somebody may have asked meanwhile to stop it, or to start it at once.
+            if child.state is State.STARTING and not child.alive:
                 self.supervisor.start(child)
 
     def _actors_changed(self) -> None:
@@ -304,8 +306,8 @@ class Hub:
     def _remote_actors(self) -> list[ActorStatus]:
         ours = {"hub", *self.supervisor.children}
         return [
-            ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, services=hello.services, host=hello.host)
-            for hello in self._ports.broker.hellos()
+            ActorStatus(hello.actor, hello.actor_class, "remote", hello.pid, 0, age_s, hello.services, host=hello.host)
+            for hello, age_s in self._ports.broker.ages(time.monotonic())
             if hello.actor not in ours
         ]
 

@@ -129,6 +129,10 @@ class Supervisor:
             return child
         raise NotFoundError(f"no actor {name!r} in this rig; there are: {', '.join(self.children) or 'none'}")
 
+    def starting(self) -> list[str]:
+        """Return the names of actors that are about to run; safe from any thread."""
+        return [child.name for child in list(self.children.values()) if child.state is State.STARTING]
+
     def start(self, child: Child) -> None:
         """Start an actor's process; if the system does not give one, that counts as a death."""
         self._cancel_timers(child)
