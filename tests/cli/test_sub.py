@@ -90,6 +90,16 @@ def test_rates_are_counted_by_topic_busiest_first() -> None:
     assert counter.take(1.0, {}) == [TopicRate("a", 1.0, 1.0, 3, None), TopicRate("b", 0.0, 0.0, 6, None)]
 
 
+def test_one_message_has_no_rate() -> None:
+    counter = RateCounter()
+    counter.count([b"a", b"12345"])
+    rows = counter.take(0.001, {})
+    assert rows == [TopicRate("a", None, None, 1, None)]
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(table_of_rates(rows, 0))
+    assert "no rates: what came took less than 0.1 s" in stream.getvalue()
+
+
 def test_nothing_missed_is_said_only_where_messages_have_numbers() -> None:
     counter = RateCounter()
     numbered, foreign = encode_payload({"seq": 4, "emitter": "camera"}), encode_payload({"timestamp": 1.0})

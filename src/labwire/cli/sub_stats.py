@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from labwire.bus.subscription import Subscription
 
 _INTERVAL_S = 1.0
+_SHORTEST_S = 0.1
+"""A turn that ended before, because enough messages had come, gives no rates: one message has none."""
 _QUIET_TURNS = 3
 _SHOWN_TOPICS = 40
 _Print = Callable[[list["TopicRate"], int], None]
@@ -33,8 +35,9 @@ class TopicRate(msgspec.Struct, frozen=True):
     """What arrived of one topic."""
 
     topic: str
-    messages_hz: float
-    bytes_hz: float
+    messages_hz: float | None
+    """None if the time was too short to know."""
+    bytes_hz: float | None
     """Topic, payload and raw parts."""
     messages: int
     """Since the beginning."""
@@ -70,13 +73,14 @@ class RateCounter:
             self._total[topic] = self._total.get(topic, 0) + number
         rows = [self._rate(topic, interval_s, missed) for topic in self._total]
         self._messages, self._bytes = {}, {}
-        return sorted(rows, key=lambda row: (-row.messages_hz, row.topic))
+        return sorted(rows, key=lambda row: (-(row.messages_hz or 0.0), row.topic))
 
     def _rate(self, topic: bytes, interval_s: float, missed: Mapping[str, int]) -> TopicRate:
         name = topic.decode("utf-8", "replace")
         messages, octets = self._messages.get(topic, 0), self._bytes.get(topic, 0)
         known = missed.get(name, 0 if self._is_numbered[topic] else None)
-        return TopicRate(name, messages / interval_s, octets / interval_s, self._total[topic], known)
+        rates = (None, None) if interval_s < _SHORTEST_S else (messages / interval_s, octets / interval_s)
+        return TopicRate(name, *rates, self._total[topic], known)
 
 
 def _has_number(parts: list[bytes]) -> bool:
@@ -110,7 +114,7 @@ def show_stats(
             turn_s = min(end_s, began_s + _INTERVAL_S)
             taken += _count_until(parts, counter, turn_s, None if limit is None else limit - taken)
             now_s = time.monotonic()
-            rows = counter.take(max(now_s - began_s, 1e-3), _missed_by_topic(parts))
+            rows = counter.take(now_s - began_s, _missed_by_topic(parts))
             show(rows, parts.statistics().dropped)
             began_s, turns = now_s, turns + 1
             if not taken and turns == _QUIET_TURNS:
@@ -153,11 +157,15 @@ def table_of_rates(rows: list[TopicRate], dropped: int) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows[:_SHOWN_TOPICS]:
-        cells = [row.topic, f"{row.messages_hz:.1f}", size(row.bytes_hz), str(row.messages)]
+        rates = ["-" if row.messages_hz is None else f"{row.messages_hz:.1f}"]
+        rates += ["-" if row.bytes_hz is None else size(row.bytes_hz)]
+        cells = [row.topic, *rates, str(row.messages)]
         table.add_row(*map(Text, [*cells, "-" if row.missed is None else str(row.missed)]))
     if len(rows) > _SHOWN_TOPICS:
         table.add_row(f"… {len(rows) - _SHOWN_TOPICS} more topics")
     captions = ["-: these messages have no numbers, so nobody knows"] if None in {row.missed for row in rows} else []
+    if None in {row.messages_hz for row in rows}:
+        captions.append(f"no rates: what came took less than {_SHORTEST_S:g} s")
     if dropped:
         captions.append(f"{dropped} messages dropped here: more came than could be counted")
     table.caption = "\n".join(captions) or None
