@@ -310,6 +310,15 @@ def test_recv_keeps_its_deadline(subscribe: Subscribe) -> None:
     for timeout_s in (0, 0.001, 0.12):
         with pytest.raises(DeadlineError, match="no message"):
             subscription.recv(timeout_s)
+    subscription.subscribe("pupil", b"gaze")
+    with pytest.raises(DeadlineError, match="no message that begins with 'data' or 'pupil' or 'gaze' within 0 s"):
+        subscription.recv(0)
+    subscription.unsubscribe("pupil")
+    with pytest.raises(DeadlineError, match="no message that begins with 'data' or 'gaze' within 0 s"):
+        subscription.recv(0)
+    subscription.subscribe("")
+    with pytest.raises(DeadlineError, match="no message within 0 s"):
+        subscription.recv(0)
 
 
 def test_garbage_does_not_use_up_the_time(hub: SubscriberSide, subscribe: Subscribe) -> None:

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 READY_TOPIC = "bus.ready"
 """Carries the messages by which newcomers see that they are subscribed."""
+_SHOWN_PREFIXES = 5
 _READY = READY_TOPIC.encode()
 _NOBLOCK = int(zmq.NOBLOCK)
 _SLICE_S = 0.1  # longest wait without a look around: Ctrl-C, `close`, a further prefix
@@ -129,10 +130,12 @@ class Subscription(Generic[M]):
             keep_notices=self._on_gap is not None or self._on_malformed is not None,
         )
         self._notices = self._intake.notices
+        self._prefixes: list[str | bytes] = []
         self._sub_url, self._find_again = sub_url, options.get("find_again")
         try:
             for prefix in prefixes:
                 self._socket.subscribe(prefix)
+                self._prefixes.append(prefix)
         except BaseException:  # one is no text
             self._watch.close()
             self._socket.close()
@@ -159,7 +162,8 @@ class Subscription(Generic[M]):
             return message
         if self._closing:
             raise StateError(f"the subscription {self.name} is closed")
-        raise DeadlineError(f"{self.name}: no message within {timeout_s} s", timeout_s=timeout_s)
+        text = f"{self.name}: no message{self._that_is_wanted()} within {timeout_s} s"
+        raise DeadlineError(text, timeout_s=timeout_s)
 
     def __iter__(self) -> Iterator[M]:
         """Yield messages until the subscription is closed."""
@@ -184,12 +188,15 @@ class Subscription(Generic[M]):
         with self._exclusive():
             for prefix in prefixes:
                 self._socket.subscribe(prefix)
+                self._prefixes.append(prefix)
 
     def unsubscribe(self, *prefixes: str | bytes) -> None:
         """Receive these no longer; what is in the backlog stays there."""
         with self._exclusive():
             for prefix in prefixes:
                 self._socket.unsubscribe(prefix)
+                with contextlib.suppress(ValueError):
+                    self._prefixes.remove(prefix)
                 self._intake.gaps.forget(prefix if isinstance(prefix, str) else prefix.decode("utf-8", "replace"))
 
     def wait_connected(self, timeout_s: float) -> bool:
@@ -255,6 +262,14 @@ class Subscription(Generic[M]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _that_is_wanted(self) -> str:
+        """Return what is waited for, for an error: nothing where that is everything."""
+        if not all(self._prefixes):
+            return ""
+        shown = [repr(one if isinstance(one, str) else one.decode("utf-8", "replace")) for one in self._prefixes]
+        more = f" or {len(shown) - _SHOWN_PREFIXES} more" if len(shown) > _SHOWN_PREFIXES else ""
+        return f" that begins with {' or '.join(shown[:_SHOWN_PREFIXES])}{more}"
 
     def _take(self, deadline: float | None) -> M | None:
         """Return the next message; None if the time is up or the subscription is closed."""
