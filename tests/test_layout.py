@@ -110,3 +110,11 @@ def test_help_does_not_load_the_bus() -> None:
     )
     loaded = imported_by(statement)
     assert not loaded & {"zmq", "numpy", "asyncio", "cv2", "av", "mcap", "labwire.rig", "labwire.bus", "labwire.client"}
+
+
+def test_what_is_imported_lazily_is_completed() -> None:
+    import labwire
+
+    assert set(labwire.__all__) <= set(dir(labwire))
+    for name in labwire.__all__:
+        assert getattr(labwire, name) is not None

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["Actor", "Rig", "Session", "__version__", "connect", "open_session"]
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__} - {"TYPE_CHECKING", "annotations"})  # what is lazy is completed, too
+
+
 def __getattr__(name: str) -> object:
     # Lazy, so that `labwire --help` and plain `import labwire` do not pay for zmq.
     if name in {"connect", "Rig"}:

@@ -105,6 +105,13 @@ def test_an_option_in_place_of_a_command_is_told_which_there_are(capsys: pytest.
     assert "`labwire actors` lists" in run(capsys, "actor", "list")[2]
 
 
+def test_what_a_command_does_not_take_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "actors", "list", "world", "eyes")
+    assert code == 2
+    assert 'error: labwire actors list takes no arguments "world", "eyes"' in err
+    assert 'error: labwire docs takes no argument "world"' in run(capsys, "docs", "world")[2]
+
+
 def test_an_option_that_does_not_exist_is_json_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "record", "list", "--josn", "--json")
     assert (code, out) == (2, "")

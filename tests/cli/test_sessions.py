@@ -38,6 +38,8 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Captu
     code, _, err = run(capsys, "verify", str(tmp_path / "gone" / "000"))
     assert code == 4
     assert f"there is no folder {tmp_path}/gone/000" in err.replace("\n", "")
+    code, _, err = run(capsys, "verify", "../gone/000")
+    assert (code, "/../gone/000\n" in err) == (4, True), "a path, and no name of a session"
 
 
 def test_verify_as_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cyclopts import CycloptsError
-from cyclopts.exceptions import UnknownCommandError
+from cyclopts.exceptions import UnknownCommandError, UnusedCliTokensError
 
 from labwire.errors import DeadlineError, InternalError, LabwireError, PeerGoneError, ResourceError, UsageError
 from labwire.signals import ASKED_TO_END, HANGUP, told_to_end
@@ -146,8 +146,14 @@ def _red(text: str) -> str:
 
 
 def _usage_error(error: CycloptsError, program: str) -> UsageError:
-    text = _unknown_command(error) if isinstance(error, UnknownCommandError) else " ".join(str(error).split())
     command = " ".join([program, *(error.command_chain or [])])
+    if isinstance(error, UnknownCommandError):
+        text = _unknown_command(error)
+    elif isinstance(error, UnusedCliTokensError):
+        tokens = [f'"{token}"' for token in error.unused_tokens or []]
+        text = f"{command} takes no argument{'s' * (len(tokens) > 1)} {', '.join(tokens)}"
+    else:
+        text = " ".join(str(error).split())
     return UsageError(text, hint=f"`{command} --help` shows what there is")
 
 

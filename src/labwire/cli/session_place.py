@@ -101,9 +101,7 @@ def find_in(place: Place, session: str) -> Path:
     from labwire.sessions.folder import find_session
 
     if Path(session).is_absolute() and not Path(session).exists():
-        raise NotFoundError(
-            f"there is no folder {session}", hint="`labwire sessions list` shows the sessions and their folders"
-        )
+        raise _no_folder(session)
     try:
         return find_session(place.root, session)
     except NotFoundError as error:
@@ -120,6 +118,15 @@ def find_folder(session: str, rig: Path | None, root: Path | None, connection: C
         LabwireError: As in `any_place` and `find_in`.
     """
     folder = Path(session)
-    if rig is None and root is None and folder.is_dir():
-        return folder.absolute()
+    if rig is None and root is None:
+        if folder.is_dir():
+            return folder.absolute()
+        if session.startswith("./") or ".." in folder.parts:  # a path, and no name of a session
+            raise _no_folder(str(folder.absolute()))
     return find_in(any_place(rig, root, connection), session)
+
+
+def _no_folder(path: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no folder {path}", hint="`labwire sessions list` shows the sessions and their folders"
+    )
