@@ -77,6 +77,8 @@ def test_without_a_word_it_is_a_rig_that_records(
     [
         (["--camera", "nothere.mp4"], "there is no file"),
         (["--eyes", "left:"], "simulated"),
+        (["--eyes", "9"], "a number is no computer"),
+        (["--eyes", "simulatd"], "did you mean simulated? A computer of that name is simulatd:50020"),
         (["--instrument", "DMM1"], "NAME=DRIVER"),
         (["--instrument", "D M=x"], "NAME=DRIVER"),
         (["--instrument", "hub=simulated_multimeter"], "belongs to the rig itself"),
@@ -97,6 +99,14 @@ def test_pupil_core_as_eyes(capsys: pytest.CaptureFixture[str], rig: Path) -> No
     eyes = load_rig(rig).sources["eyes"]
     assert isinstance(eyes, PupilConfig)
     assert (eyes.host, eyes.port, eyes.relay) == ("192.168.1.5", 50021, True)
+
+
+@pytest.mark.parametrize("host", ["lab-pc", "localhost", "10.0.0.9", "simulatd:50020"])
+def test_a_computer_is_no_misspelled_word(capsys: pytest.CaptureFixture[str], rig: Path, host: str) -> None:
+    assert run(capsys, str(rig), "--eyes", host)[0] == 0
+    eyes = load_rig(rig).sources["eyes"]
+    assert isinstance(eyes, PupilConfig)
+    assert eyes.host == host.partition(":")[0]
 
 
 def test_a_file_that_is_there_stays(capsys: pytest.CaptureFixture[str], rig: Path) -> None:

@@ -13,6 +13,8 @@ from labwire.errors import ConfigError, UsageError
 from labwire.names import MAX_NAME_CHARS
 from labwire.rig.rig_config import RigConfig
 from labwire.rig.rig_file import parse_rig
+from labwire.sources.config import PupilConfig
+from labwire.strict import nearest
 
 SIMULATED = "simulated"
 DEMO = "demo"
@@ -110,6 +112,14 @@ def _eyes(new: NewRig) -> Iterator[str]:
         host, colon, port = new.eyes.partition(":")
         if not host or bool(colon) != port.isdecimal():
             raise UsageError(f"--eyes {new.eyes}: write {SIMULATED}, HOST, HOST:PORT or {NONE}")
+        if host.isdecimal():
+            raise UsageError(
+                f"--eyes {new.eyes}: a number is no computer; write {SIMULATED}, HOST, HOST:PORT or {NONE}"
+            )
+        if not colon and (near := nearest(host.lower(), [SIMULATED, NONE])):
+            raise UsageError(
+                f"--eyes {new.eyes}: did you mean {near}? A computer of that name is {host}:{PupilConfig().port}"
+            )
         yield from ("", "# Pupil Core: its data appear on this bus, and sessions are recorded there too.")
         yield from ("[sources.eyes]", 'kind = "pupil"', f"host = {_text(host)}")
         yield from ([f"port = {int(port)}"] if port else [])
