@@ -101,7 +101,7 @@ def test_pupil_core_as_eyes(capsys: pytest.CaptureFixture[str], rig: Path) -> No
     assert (eyes.host, eyes.port, eyes.relay) == ("192.168.1.5", 50021, True)
 
 
-@pytest.mark.parametrize("host", ["lab-pc", "localhost", "10.0.0.9", "simulatd:50020"])
+@pytest.mark.parametrize("host", ["lab-pc", "pupil.lab.org", "10.0.0.9", "simulatd:50020"])
 def test_a_computer_is_no_misspelled_word(capsys: pytest.CaptureFixture[str], rig: Path, host: str) -> None:
     assert run(capsys, str(rig), "--eyes", host)[0] == 0
     eyes = load_rig(rig).sources["eyes"]
