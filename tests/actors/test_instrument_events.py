@@ -31,6 +31,7 @@ class Bench:
     [
         ("started", {"pid": 1}, "instrument DMM1 is ready"),
         ("died", {"why": "ended by SIGKILL", "starts_again_in_s": 0.4}, "died: ended by SIGKILL; it starts again in 0"),
+        ("died", {"why": "no heartbeat", "external": True}, "died: no heartbeat; its worker is external, and whoever"),
         ("given_up", {"why": "11 deaths in a row", "last_error": "no port"}, "given up: 11 deaths in a row (no port)"),
         ("stuck", {"command_id": "DMM1-7"}, "command DMM1-7 is past its timeout"),
     ],

@@ -234,4 +234,6 @@ def test_a_stopped_foreign_worker_is_no_death_before_its_heartbeats_are_missed()
             worker.send_signal(signal.SIGSTOP)
             with pytest.raises(DeadlineError):
                 server.call(EXT1, "ECHO", {"value": 1}, timeout_ms=100)
-            assert "no heartbeat" in events.wait_for("died")["why"]
+            died = events.wait_for("died")
+            assert "no heartbeat" in died["why"]
+            assert died["external"] is True, "nobody here starts it again"

@@ -54,6 +54,8 @@ class InstrumentEvents:
             case "died":
                 again_s = data.get("starts_again_in_s")
                 then = "" if again_s is None else f"; it starts again{f' in {again_s:g} s' if again_s else ''}"
+                if data.get("external"):
+                    then = "; its worker is external, and whoever started it has to start it again"
                 self._log.error("instrument %s died: %s%s", name, data.get("why"), then)
             case "stuck":
                 text = "instrument %s is stuck: command %s is past its timeout, and nothing was answered since"

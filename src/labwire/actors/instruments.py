@@ -113,7 +113,8 @@ class InstrumentsActor(Actor, Instruments):
 
         Emits notifications:
             ``instrument.started``: An instrument is ready; ``instrument`` is its name.
-            ``instrument.died``: Its worker has died; ``why``, ``failed_calls``, ``starts_again_in_s``.
+            ``instrument.died``: Its worker has died; ``why``, ``failed_calls``, ``starts_again_in_s``, or
+                ``external``.
             ``instrument.restarted``: It is ready again.
             ``instrument.given_up``: It died too often, and is left alone until somebody starts it; or another process
                 serves an instrument of that name.

@@ -284,7 +284,7 @@ class Life:
     def _died(self, data: dict[str, Any], *, hopeless: bool) -> None:
         self.deaths += 1
         if self.asked_to_start and self.start_error is None:
-            self._report("died", {**data, "starts_again_in_s": 0.0})
+            self._report("died", {**data, **self._again(0.0)})
             self._begin()
             return
         next_start = self._policy.after_death(
@@ -298,11 +298,15 @@ class Life:
             return
         self.due_s = time.monotonic() + next_start.delay_s
         self._set(State.BACKING_OFF)
-        self._report("died", {**data, "starts_again_in_s": next_start.delay_s})
+        self._report("died", {**data, **self._again(next_start.delay_s)})
         if next_start.delay_s:
             self._later(next_start.delay_s, self._relaunch)
         else:
             self._relaunch()
+
+    def _again(self, delay_s: float) -> dict[str, Any]:
+        # Whoever runs an external worker starts it again: here only its queues are made anew.
+        return {"external": True} if self._config.external else {"starts_again_in_s": delay_s}
 
     def _relaunch(self) -> None:
         self.restarts += 1
