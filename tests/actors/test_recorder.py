@@ -65,6 +65,23 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_option(tmp_path: Path) -
         pass
 
 
+def test_a_clock_that_is_set_in_the_middle_of_a_session_is_warned_of(tmp_path: Path) -> None:
+    with (
+        running_rig(tmp_path, "[recorder]\ndisk_warn_bytes = 0\ndisk_stop_bytes = 0\n") as running,
+        running.connect() as rig,
+        rig.subscribe("logging.warning") as warnings,
+    ):
+        running.labwire("remote", "T 50")  # nothing is recorded: nobody's loss
+        path = rig.record.start("pilot").rec_path
+        assert running.labwire("remote", "T 100").returncode == 0
+        said = ""
+        while not said.startswith("rig time was set by +"):
+            warned = warnings.recv(LIMIT_S).payload
+            said = warned["msg"] % tuple(warned["args"])
+        assert f"in the middle of {path}" in said
+        rig.record.stop()
+
+
 def test_a_recorder_that_died_says_what_was_cut_off_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "my_scale.py").write_text(SCALE)
     with (

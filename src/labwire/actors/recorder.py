@@ -58,6 +58,8 @@ _JUST_NOW_S = 60.0
 """A session that was cut off longer ago is not what this recorder's forerunner died of."""
 _WORTH_GOING_ON_S = 3.0
 """A recorder that dies sooner after the start of a session would only fill the disk with beginnings."""
+_JUMP_S = 0.1
+"""A shift of rig time in a session that somebody should know of; what clocks that are synchronised do is smaller."""
 _MAX_EVENTS = 1000
 """That wait for the loop; the oldest go first."""
 _FOLLOWED = ("recording.should_start", "recording.should_stop")
@@ -163,8 +165,14 @@ class Recorder(Actor, Recording):
                 moment_s = notification.get("monotonic_s")
                 if isinstance(before_s, float) and isinstance(after_s, float) and isinstance(moment_s, float):
                     self._recorder.clock_changed(before_s, after_s, moment_s)
+                    self._warn_of_jump(after_s - before_s)
             case _:
                 pass
+
+    def _warn_of_jump(self, by_s: float) -> None:
+        if (session := self._recorder.session) and abs(by_s) >= _JUMP_S:
+            text = "rig time was set by %+.3f s in the middle of %s: times before and after are that far apart"
+            self.log.warning(text, by_s, session.path)
 
     def _on_should_start(self, name: object, after: Manifest | None = None) -> None:
         try:
