@@ -13,7 +13,7 @@ export function bytes(value: unknown): string {
 }
 
 export function count(value: unknown): string {
-  const found = Number(value);
+  const found = value === null ? NaN : Number(value); // null: nobody knows
   return Number.isFinite(found) ? Math.round(found).toLocaleString("en").replace(/,/g, "\u202f") : "–";
 }
 

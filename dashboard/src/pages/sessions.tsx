@@ -18,9 +18,14 @@ interface Session {
   duration_s: number;
   state: string;
   size_bytes: number;
-  messages: number;
-  gaps: number;
-  dropped: number;
+  messages: number | null; // null while nobody has counted: another recorder writes it, or it was cut off
+  gaps: number | null;
+  dropped: number | null;
+}
+
+/** Messages known to be missing, or not written; null if nobody knows. */
+function lost({ gaps, dropped }: Session): number | null {
+  return gaps === null || dropped === null ? null : gaps + dropped;
 }
 
 /** What the next session can have; it changes with the parts of the rig. */
@@ -181,7 +186,7 @@ export function Sessions() {
                     <td class="right number">{duration(one.duration_s)}</td>
                     <td class="right number">{bytes(one.size_bytes)}</td>
                     <td class="right number wide-only">{count(one.messages)}</td>
-                    <td class={`right number wide-only ${one.gaps + one.dropped ? "bad-text" : ""}`}>{count(one.gaps + one.dropped)}</td>
+                    <td class={`right number wide-only ${lost(one) ? "bad-text" : ""}`}>{count(lost(one))}</td>
                   </tr>
                 ))}
               </tbody>
