@@ -28,6 +28,8 @@ from labwire.cli.units import clock_time, duration, label, quantity, size
         ("uptime_s", 12.34, "12.3 s"),
         ("duration_s", 3725.0, "1 h 02 min"),
         ("rig_time_s", 1234.5678, "1234.568 s"),
+        ("wall_offset_s", -0.0001, "0.000 s"),
+        ("wall_offset_s", 0, "0.000 s"),
         ("services", ["a", "b"], "a, b"),
         ("services", [], "-"),
         ("about", {"a": 1}, '{"a":1}'),

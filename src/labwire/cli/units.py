@@ -83,9 +83,9 @@ def _number(name: str, value: float) -> str:
     if name.endswith(("uptime_s", "duration_s")):
         return duration(value)
     if name.endswith("_us"):
-        return f"{value:.0f} µs"
+        return f"{value:z.0f} µs"
     if name.endswith("_s"):
-        return f"{value:.3f} s"
+        return f"{value:z.3f} s"  # without a minus before what rounds to nothing
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
