@@ -103,18 +103,18 @@ def add_session(root: Path, name: str, *, start_epoch_us: int = 0, **changes: ob
 
 def test_sessions_are_listed_newest_first(tmp_path: Path) -> None:
     counters = {"bus": StreamCounters(written=7, gaps=2), "player": StreamCounters(written=3, dropped=1)}
-    add_session(tmp_path, "old", start_epoch_us=1, state="complete", duration_s=2.5, counters=counters)
-    newest = add_session(tmp_path, "a/b", start_epoch_us=3, state="repaired")
+    add_session(tmp_path, "old", start_epoch_us=1, state="complete", ended="stopped", duration_s=2.5, counters=counters)
+    newest = add_session(tmp_path, "a/b", start_epoch_us=3, state="repaired", ended="rig_died")
     add_session(tmp_path, "cut off", start_epoch_us=2)
     (newest / "bus.mcap").write_bytes(bytes(1000))
     (tmp_path / "no session").mkdir()
     (tmp_path / "a file").write_text("")
     (tmp_path / "loop").symlink_to(tmp_path)
     rows = list_sessions(tmp_path)
-    assert [(row.name, row.state) for row in rows] == [
-        ("a/b/000", "repaired"),
-        ("cut off/000", "broken"),
-        ("old/000", "complete"),
+    assert [(row.name, row.state, row.ended) for row in rows] == [
+        ("a/b/000", "repaired", "rig_died"),
+        ("cut off/000", "broken", ""),
+        ("old/000", "complete", ""),
     ]
     assert rows[0].size_bytes > 1000
     assert (rows[2].duration_s, rows[2].messages, rows[2].gaps, rows[2].dropped) == (2.5, 7, 2, 1)

@@ -21,6 +21,7 @@ interface Session {
   messages: number | null; // null while nobody has counted: another recorder writes it, or it was cut off
   gaps: number | null;
   dropped: number | null;
+  ended: string; // empty if somebody asked for it
 }
 
 /** Messages known to be missing, or not written; null if nobody knows. */
@@ -180,7 +181,7 @@ export function Sessions() {
                       <a href={addressOf("sessions", one.name)}>{one.name}</a>
                     </td>
                     <td>
-                      <Pill level={levelOf(one.state)}>{one.state}</Pill>
+                      <Pill level={levelOf(one.state)}>{one.ended ? `${one.state}, ${one.ended.replace("_", " ")}` : one.state}</Pill>
                     </td>
                     <td class="number">{moment(one.start_epoch_us)}</td>
                     <td class="right number">{duration(one.duration_s)}</td>

@@ -72,6 +72,8 @@ class SessionSummary(msgspec.Struct, frozen=True):
     """Missing by their numbers: lost before they reached the recorder; None as `messages`."""
     dropped: int | None = None
     """Reached it and could not be written; None as `messages`."""
+    ended: str = ""
+    """What ended it if nobody asked for that: ``segmented``, ``disk_low``, ``disk_failed`` or ``rig_died``."""
 
 
 class RepairProgress(msgspec.Struct, frozen=True):

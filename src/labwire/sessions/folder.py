@@ -17,6 +17,7 @@ from labwire.file_lock import is_locked
 from labwire.names import check_session_name
 from labwire.operations.recordable import StreamCounters
 from labwire.operations.recording import SessionSummary
+from labwire.sessions import events
 from labwire.sessions import manifest as manifests
 from labwire.sessions.log.bus_log import FILE_NAME as LOG_FILE
 from labwire.sessions.log.bus_log import STREAM as LOG_STREAM
@@ -171,7 +172,8 @@ def _summarize(root: Path, folder: Path) -> SessionSummary:
         start_us = int(folder.stat().st_mtime * 1e6)
         return SessionSummary(name, str(folder), start_us, 0.0, manifests.BROKEN, size_bytes, None)
     began_us, duration_s = manifest.start_epoch_us, manifest.duration_s
-    row = SessionSummary(name, str(folder), began_us, duration_s, manifest.state, size_bytes, None)
+    ended = "" if manifest.ended == events.STOPPED else manifest.ended
+    row = SessionSummary(name, str(folder), began_us, duration_s, manifest.state, size_bytes, None, ended=ended)
     if manifest.state != manifests.RECORDING:
         return with_counters(row, manifest.counters)
     # Its manifest is of a minute ago, or of its first moment.
