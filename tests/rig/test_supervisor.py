@@ -275,10 +275,12 @@ def test_silence_and_the_end_of_it_are_told_once(rig: Rig) -> None:
 def test_who_waits_for_its_turn_is_starting_and_who_cannot_run_has_failed(rig: Rig) -> None:
     waiting = rig.supervisor.add(ActorSpec("waiting", "m:C", WIRING))
     waiting.state = State.STARTING
-    child = rig.start(f"sys.exit({codes_of(ConfigError).exit_code})")
+    child = rig.start(f"print('no', file=sys.stderr); sys.exit({codes_of(ConfigError).exit_code})")
     assert rig.supervisor.starting() == ["waiting", "worker"]
     rig.until(lambda: child.failed)
     assert rig.supervisor.starting() == ["waiting"]
+    child.state = State.STARTING
+    assert rig.supervisor.starting() == ["waiting"], "one that is tried again may fail again"
     rig.supervisor.stop(child)
     rig.supervisor.stop(waiting)
     assert (child.failed, waiting.state, rig.supervisor.starting()) == (False, State.STOPPED, [])

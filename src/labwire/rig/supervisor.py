@@ -130,8 +130,12 @@ class Supervisor:
         raise NotFoundError(f"no actor {name!r} in this rig; there are: {', '.join(self.children) or 'none'}")
 
     def starting(self) -> list[str]:
-        """Return the names of actors that are about to run; safe from any thread."""
-        return [child.name for child in list(self.children.values()) if child.state is State.STARTING]
+        """Return the names of actors that are about to run; safe from any thread.
+
+        One that has failed and is tried again is none of them: it may fail again, and `status` says why.
+        """
+        children = list(self.children.values())
+        return [child.name for child in children if child.state is State.STARTING and not child.last_error]
 
     def start(self, child: Child) -> None:
         """Start an actor's process; if the system does not give one, that counts as a death."""
