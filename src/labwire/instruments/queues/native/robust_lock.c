@@ -77,7 +77,7 @@ static int is_thread_dead(uint32_t tid) {
   char path[40], line[512];
   snprintf(path, sizeof path, "/proc/%u/stat", tid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
+  if (fd < 0) return kill((pid_t)tid, 0) && errno == ESRCH; /* gone since, or there is no /proc */
   ssize_t length = read(fd, line, sizeof line - 1);
   close(fd);
   if (length <= 0) return errno == ESRCH;
@@ -168,7 +168,8 @@ static int await_lock(queue *q, int64_t timeout_ns) {
     if (check_header(q)) return BROKEN;
     int result = try_lock(q, 1);
     if (result != EBUSY) return result;
-    int rescued = has_passed ? rescue_lock(q) : 0;
+    /* Who may not wait longer looks as well: on a busy machine the time may be over before a slice of it has passed. */
+    int rescued = has_passed || now_ns() >= until ? rescue_lock(q) : 0;
     if (rescued) return rescued < 0 ? BROKEN : EOWNERDEAD;
   } while ((now = now_ns()) < until);
   return EBUSY;
