@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from labwire.client import Rig
 from labwire.errors import ERROR_CODES, ConfigError, LabwireError, NotFoundError, StateError
+from labwire.operations.rig import RigChanges
+from labwire.rig.live_rig import LiveRig, ReadRig
+from labwire.rig.rig_config import RigConfig
 from labwire.testing import wait_until
+from labwire.testing.waiting import LIMIT_S
 from tests.rig_fixture import RunningRig, running_rig
 
 DMM, PSU, SCOPE = (f"{name}{os.getpid()}" for name in ("DMM", "PSU", "SCOPE"))
@@ -176,3 +183,39 @@ def test_a_file_with_a_wrong_option_changes_nothing_and_a_corrected_one_starts_t
         assert actors(rig)["level"] == "stopped", "a person has stopped it"
         rig.actors.restart("level")
         wait_until(lambda: actors(rig)["level"] == "running", "the actor that was started again")
+
+
+def live_rig(folder: Path, read: ReadRig, *, post: Callable[[Callable[[], None]], bool]) -> LiveRig:
+    never: Any = None
+    return LiveRig(
+        RigConfig(), folder=folder, supervisor=never, specs_of=lambda _: [], instruments=never, read=read,
+        on_change=lambda _: None, post=post,
+    )  # fmt: skip
+
+
+def test_one_change_at_a_time_is_checked_however_many_are_asked_for(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def read(_: object) -> RigConfig:
+        go_on.wait(LIMIT_S)
+        raise ConfigError("no rig")
+
+    rig = live_rig(tmp_path, read, post=lambda _: True)
+    first, threads = cast("Future[RigChanges]", rig.reload()), threading.active_count()
+    for _ in range(50):
+        with pytest.raises(StateError, match="being checked"):
+            rig.reload()
+    assert threading.active_count() == threads
+    go_on.set()
+    with pytest.raises(ConfigError, match="no rig"):
+        first.result(LIMIT_S)
+    with pytest.raises(ConfigError, match="no rig"):  # who has an answer may ask again
+        cast("Future[RigChanges]", rig.reload()).result(LIMIT_S)
+    rig.close()
+
+
+def test_a_change_for_which_the_rig_has_no_time_is_told(tmp_path: Path) -> None:
+    rig = live_rig(tmp_path, lambda _: RigConfig(), post=lambda _: False)
+    with pytest.raises(StateError, match="too much to do"):
+        cast("Future[RigChanges]", rig.reload()).result(LIMIT_S)
+    rig.close()

@@ -40,7 +40,7 @@ class LiveRig:
         instruments: Returns a proxy of the instruments' actor.
         read: Reads the rig file again; None if the rig has none.
         on_change: Hears of each change.
-        post: Has the hub's loop call back, from another thread.
+        post: Has the hub's loop call back, from another thread; False if too much is waiting there.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class LiveRig:
         instruments: Callable[[], InstrumentSet],
         read: ReadRig | None,
         on_change: Callable[[RigChanges], None],
-        post: Callable[[Callable[[], None]], object],
+        post: Callable[[Callable[[], None]], bool],
     ) -> None:
         self.config = config
         self._folder, self._supervisor, self._specs_of = folder, supervisor, specs_of
         self._instruments, self._read, self._on_change, self._post = instruments, read, on_change, post
         self._aside = ThreadPoolExecutor(1, "changes of instruments")
+        self._is_checking = False
 
     def add(self, part: str, options: Mapping[str, Any]) -> RigChanges:
         """See `RigOperations.add`."""
@@ -97,7 +98,14 @@ class LiveRig:
         self._aside.shutdown(wait=False, cancel_futures=True)
 
     def _change_later(self, before: RigConfig, check: Callable[[], _Wanted]) -> RigChanges:
-        """Check what is wanted on a thread of its own, since it may import classes, and then change to it."""
+        """Check what is wanted on a thread of its own, since it may import classes, and then change to it.
+
+        Raises:
+            StateError: Another change is being checked: one at a time, however many are asked for.
+        """
+        if self._is_checking:
+            raise StateError("another change of the rig is being checked; try again in a moment")
+        self._is_checking = True
         answer: Future[RigChanges] = Future()
 
         def change(wanted: _Wanted) -> None:
@@ -110,11 +118,14 @@ class LiveRig:
 
         def look() -> None:
             try:
-                wanted = check()
+                try:
+                    wanted = check()
+                finally:
+                    self._is_checking = False  # before there is an answer: who has it may ask again
+                if not self._post(lambda: change(wanted)):
+                    raise StateError("the rig has too much to do; try again in a moment")
             except Exception as error:
                 answer.set_exception(error)
-            else:
-                self._post(lambda: change(wanted))
 
         threading.Thread(target=look, name="check of a rig", daemon=True).start()
         return answer_later(answer)
