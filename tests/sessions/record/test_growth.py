@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from labwire.clock import monotonic_s
 from labwire.sessions.record.growth import DiskTime, ImageWriters
 from tests.sessions.lab import Lab
@@ -63,6 +65,22 @@ def test_writers_of_images_fill_the_disk_as_well(tmp_path: Path) -> None:
     ):
         writers.note(parts)
     assert writers.stored_bytes == 170
+
+
+def test_a_flood_of_writers_takes_no_memory_and_reading_the_bus_looks_at_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    stat = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path: looked.append(path) or stat(path))
+    writers = ImageWriters(tmp_path)
+    for number in range(300):
+        folder = str(tmp_path) + "/." * number
+        writers.note(datum(f"writer.disk{number}.state", 1000.0, stored_bytes=1, folder=folder))
+    assert looked == []
+    assert writers.stored_bytes == 100
+    writers.note(datum("writer.disk7.state", 1000.0, stored_bytes=11, folder=str(tmp_path)))
+    assert writers.stored_bytes == 110, "one that is known is heard all the same"
 
 
 def test_the_disk_lasts_as_long_as_the_rate_of_the_last_seconds_says() -> None:

@@ -67,32 +67,36 @@ class ImageWriters:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._decoder = msgspec.msgpack.Decoder(_WriterState)
+        self._told: dict[bytes, _WriterState] = {}
         self._here: dict[str, bool] = {}
-        self._stored: dict[bytes, int] = {}
+        """Of folders that could be looked at."""
 
     @property
     def stored_bytes(self) -> int:
-        """All of them together, so far."""
-        return sum(list(self._stored.values()))
+        """All of them together, so far. It looks at their folders: one that does not answer must not stop the bus."""
+        told = list(self._told.values())
+        looked = {one.folder: self._is_here(one.folder) for one in told}
+        self._here = {folder: is_here for folder, is_here in looked.items() if is_here is not None}
+        return sum(one.stored_bytes for one in told if looked[one.folder])
 
     def note(self, parts: Sequence[bytes]) -> None:
-        """Look at a message: is it ``writer.<name>.state``?"""
+        """Look at a message, on the thread that reads the bus: is it ``writer.<name>.state``?"""
         if len(parts) != 2 or not parts[0].startswith(_WRITER) or not parts[0].endswith(_STATE):
             return
         try:
             told = self._decoder.decode(parts[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return  # of somebody else
-        if len(self._stored) < _MAX_WRITERS and self._is_here(told.folder):
-            self._stored[parts[0]] = told.stored_bytes
+        if parts[0] in self._told or len(self._told) < _MAX_WRITERS:
+            self._told[parts[0]] = told
 
-    def _is_here(self, folder: str) -> bool:
-        if folder not in self._here:
-            try:
-                self._here[folder] = Path(folder).stat().st_dev == self._root.stat().st_dev
-            except (OSError, ValueError):
-                return False  # on another computer, or not made yet
-        return self._here[folder]
+    def _is_here(self, folder: str) -> bool | None:
+        if folder in self._here:
+            return self._here[folder]
+        try:
+            return Path(folder).stat().st_dev == self._root.stat().st_dev
+        except (OSError, ValueError):
+            return None  # on another computer, or not made yet
 
 
 class DiskTime:
